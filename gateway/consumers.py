@@ -1,0 +1,44 @@
+"""The doors that stream."""
+
+from contextlib import aclosing
+
+from django.conf import settings
+
+from gateway import sse, wire
+from gateway.auth import identify, keys
+from gateway.completions import Routed, complete
+from gateway.http import EventStream, HttpConsumer
+
+
+class ChatCompletions(HttpConsumer):
+    """POST /v1/chat/completions"""
+
+    async def handle(self, body: bytes) -> None:
+        caller = identify(self.headers.get(b"authorization"), await keys.aget())
+        request = wire.parse_chat(body)
+        async with aclosing(complete(request, caller=caller, request_id=self.request_id)) as events:
+            if request.stream:
+                await self._stream(events, include_usage=request.include_usage)
+            else:
+                await self._collect(events)
+
+    async def _collect(self, events) -> None:  # type: ignore[no-untyped-def]
+        answer = wire.Collector()
+        async for event in events:
+            if isinstance(event, Routed):
+                self.extra_headers, head = event.headers(), event.head
+            else:
+                answer.add(event)
+        await self.send_json(answer.completion(head))
+
+    async def _stream(self, events, *, include_usage: bool) -> None:  # type: ignore[no-untyped-def]
+        writer: wire.ChunkWriter | None = None
+        async with EventStream(self, heartbeat=settings.STREAM_HEARTBEAT_SECONDS) as stream:
+            async for event in events:
+                if isinstance(event, Routed):
+                    self.extra_headers = event.headers()
+                    writer = wire.ChunkWriter(event.head, include_usage=include_usage)
+                    continue
+                assert writer is not None
+                await stream.write(b"".join(sse.data(chunk) for chunk in writer.write(event)))
+            await stream.end(sse.DONE)

@@ -1,0 +1,145 @@
+"""One mapping from what went wrong to what an OpenAI client sees, for consumers, REST views and Django's own errors.
+
+The door's own leaves of the exception tree in routing/exceptions.py:
+
+    EndpointError
+    ├── AuthenticationFailed   401
+    ├── NotFound               404
+    ├── MethodNotAllowed       405
+    ├── BodyTooLarge           413
+    └── UnsupportedMediaType   415
+"""
+
+import logging
+import math
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.views import defaults
+
+from routing.backends import codec
+from routing.exceptions import BadRequest, EndpointError
+
+logger = logging.getLogger(__name__)
+
+
+class AuthenticationFailed(EndpointError):
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class PermissionDenied(EndpointError):
+    status = 403
+    type = "permission_error"
+    code = "permission_denied"
+
+
+class NotFound(EndpointError):
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class MethodNotAllowed(EndpointError):
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"{method} is not possible here; use {' or '.join(allowed)}.")
+        self.allowed = allowed
+
+
+class BodyTooLarge(EndpointError):
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class UnsupportedMediaType(EndpointError):
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
+
+
+class InternalError(EndpointError):
+    """Something nobody foresaw; the log has the traceback under the request's id."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The endpoint failed unexpectedly. Try again; if it happens again, give an administrator the X-Request-ID "
+            "of this response."
+        )
+
+
+def envelope(error: EndpointError) -> dict[str, Any]:
+    """Return OpenAI's error object."""
+    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+
+
+def error_headers(error: EndpointError) -> dict[str, str]:
+    """Return what the SDKs read beside the body."""
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if error.should_retry is not None:
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
+    if isinstance(error, AuthenticationFailed):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
+    return headers
+
+
+def from_exception(error: Exception) -> EndpointError:
+    """Return ``error`` as one of ours; an unforeseen one is logged with its traceback."""
+    if isinstance(error, EndpointError):
+        return error
+    logger.error("unexpected error", exc_info=error)
+    return InternalError()
+
+
+# --- Django's own error pages (handler400 … handler500 in moe_site/urls.py) ----------------------------------
+
+
+def speaks_json(path: str) -> bool:
+    return path.startswith(("/v1/", "/health/")) or path in ("/v1", "/health")
+
+
+def http_response(error: EndpointError) -> HttpResponse:
+    return HttpResponse(
+        codec.dumps(envelope(error)),
+        status=error.status,
+        content_type="application/json",
+        headers=error_headers(error),
+    )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not speaks_json(request.path):
+        return defaults.bad_request(request, exception)
+    return http_response(
+        BadRequest(
+            "The request was refused before it was read, most often because of its Host header. "
+            "An administrator can add the name you use to ALLOWED_HOSTS."
+        )
+    )
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not speaks_json(request.path):
+        return defaults.permission_denied(request, exception)
+    return http_response(PermissionDenied("You may not do this."))
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not speaks_json(request.path):
+        return defaults.page_not_found(request, exception)
+    return http_response(NotFound(f"There is nothing at {request.method} {request.path}."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if not speaks_json(request.path):
+        return defaults.server_error(request)
+    return http_response(InternalError())

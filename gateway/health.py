@@ -1,0 +1,70 @@
+"""Whether the endpoint can answer, and what of its surroundings cannot."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from channels.db import database_sync_to_async
+from django.db import DatabaseError, connection
+
+from routing.backends.protocol import ServerAddress
+from routing.catalog import catalog
+from routing.pool import shared_pool
+
+REUSED_SECONDS = 2.0  # so that no caller can make us ask model servers more often than that
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """``ready`` decides the status; ``dependencies`` maps each one's name to "ok" or the reason it is not."""
+
+    ready: bool
+    dependencies: dict[str, str]
+
+    @property
+    def state(self) -> str:
+        if not self.ready:
+            return "unavailable"
+        return "ok" if all(reason == "ok" for reason in self.dependencies.values()) else "degraded"
+
+
+_latest: tuple[float, Health] | None = None
+
+
+async def health() -> Health:
+    """Return the state of every dependency, at most two seconds old."""
+    global _latest
+    if _latest and time.monotonic() - _latest[0] < REUSED_SECONDS:
+        return _latest[1]
+    result = await _examine()
+    _latest = (time.monotonic(), result)
+    return result
+
+
+async def _examine() -> Health:
+    database = await database_sync_to_async(_database, thread_sensitive=False)()
+    try:
+        known = await catalog.aget()
+    except DatabaseError:
+        return Health(ready=False, dependencies={"database": database})
+    servers: dict[str, ServerAddress] = {}
+    for expert in (*known.experts.values(), *known.models.values()):
+        servers |= {replica.server.name: replica.server for replica in expert.replicas}
+    answers = await asyncio.gather(*(shared_pool().answers(server) for server in servers.values()))
+    states = {
+        f"model server {name}": "ok" if answer else "does not answer"
+        for name, answer in zip(servers, answers, strict=True)
+    }
+    if not servers:
+        states["model servers"] = "none has an expert or a model; add one in admin"
+    # Chat goes on from memory while the database is away; without a model server it cannot.
+    return Health(ready=any(answers), dependencies={"database": database} | states)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError as error:
+        return f"does not answer ({type(error).__name__})"
+    return "ok"

@@ -1,0 +1,63 @@
+import hashlib
+import secrets
+from datetime import datetime
+
+from django.db import models
+from django.utils import timezone
+
+KEY_START = "sk-moe-"
+SHOWN_CHARACTERS = len(KEY_START) + 6
+
+
+class ApiKeyQuerySet(models.QuerySet):
+    def usable(self) -> "ApiKeyQuerySet":
+        """Keys that are not revoked; expiry is checked at each request, since it passes without a change."""
+        return self.filter(revoked_at=None)
+
+    def issue(self, *, name: str, expires_at: datetime | None = None, note: str = "") -> "tuple[ApiKey, str]":
+        """Create a key and return it with its text, which is not kept anywhere."""
+        text = new_key_text()
+        row = self.create(
+            name=name,
+            prefix=text[:SHOWN_CHARACTERS],
+            digest=key_digest(text),
+            expires_at=expires_at,
+            note=note,
+        )
+        return row, text
+
+
+class ApiKey(models.Model):
+    name = models.CharField(max_length=200, help_text="Who or what uses it, for example <i>Open WebUI</i>.")
+    prefix = models.CharField(max_length=20, editable=False, help_text="How the key begins, to recognise it by.")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: it does not expire.")
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    note = models.TextField(blank=True, default="")
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "id"]
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def state(self) -> str:
+        if self.revoked_at:
+            return "revoked"
+        if self.expires_at and self.expires_at <= timezone.now():
+            return "expired"
+        return "active"
+
+
+def new_key_text() -> str:
+    return KEY_START + secrets.token_urlsafe(32)
+
+
+def key_digest(text: str) -> str:
+    """Return the stored form of a key. Its 256 random bits need no slow hash to withstand guessing."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,58 @@
+"""What ties REST framework to the rest of the door: API keys, and errors in the shape OpenAI clients know."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from gateway.auth import Caller, identify, keys
+from gateway.errors import (
+    AuthenticationFailed,
+    MethodNotAllowed,
+    NotFound,
+    PermissionDenied,
+    UnsupportedMediaType,
+    envelope,
+    error_headers,
+    from_exception,
+)
+from routing.exceptions import BadRequest, EndpointError
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[Caller, None]:
+        return identify(request.headers.get("Authorization"), keys.get()), None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def exception_handler(exception: Exception, context: Mapping[str, Any]) -> Response:
+    """Answer a REST view's exception (REST_FRAMEWORK's EXCEPTION_HANDLER)."""
+    from rest_framework.views import set_rollback  # that module imports this one, through the settings
+
+    set_rollback()
+    error = _translate(exception, context["view"], context["request"])
+    return Response(envelope(error), status=error.status, headers=error_headers(error))
+
+
+def _translate(exception: Exception, view: Any, request: Request) -> EndpointError:
+    if isinstance(exception, exceptions.MethodNotAllowed):
+        return MethodNotAllowed(str(request.method), tuple(view.allowed_methods))
+    if isinstance(exception, Http404 | exceptions.NotFound):
+        return NotFound(f"There is nothing at {request.method} {request.path}.")
+    if isinstance(exception, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        return AuthenticationFailed(str(exception.detail))
+    if isinstance(exception, exceptions.PermissionDenied):
+        return PermissionDenied(str(exception.detail))
+    if isinstance(exception, exceptions.UnsupportedMediaType):
+        return UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    if isinstance(exception, exceptions.ParseError):
+        return BadRequest(f"The body is not valid JSON: {exception.detail}")
+    if isinstance(exception, exceptions.APIException) and exception.status_code < 500:
+        return BadRequest(str(exception.detail))
+    return from_exception(exception)

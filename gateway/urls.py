@@ -1,0 +1,12 @@
+"""REST paths; those that stream are in moe_site/asgi.py."""
+
+from django.urls import path
+
+from gateway import views
+
+urlpatterns = [
+    path("v1/models", views.Models.as_view()),
+    path("v1/models/<path:name>", views.Model.as_view()),
+    path("health/live", views.live),
+    path("health/ready", views.ready),
+]

@@ -1,0 +1,64 @@
+"""REST views, and the health of the endpoint."""
+
+from django.http import HttpRequest, JsonResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from gateway import wire
+from gateway.health import health
+from routing.catalog import Expert, catalog
+from routing.exceptions import ModelNotFound
+from routing.router import AUTO
+
+# OpenAI's objects need a time of creation; experts and tags have none that would mean anything to a client.
+CREATED = 1_735_689_600
+
+
+class Models(APIView):
+    """GET /v1/models: what can be asked for as ``model``."""
+
+    def get(self, request: Request) -> Response:
+        known = catalog.get()
+        names = [
+            AUTO,
+            *(slug for slug, expert in known.experts.items() if expert.replicas),
+            *sorted(known.models),
+        ]
+        return Response(
+            {"object": "list", "data": [_described(name, known.find(name)) for name in dict.fromkeys(names)]}
+        )
+
+
+class Model(APIView):
+    """GET /v1/models/{id}; an id may hold slashes."""
+
+    def get(self, request: Request, name: str) -> Response:
+        expert = catalog.get().find(name)
+        if name != AUTO and (expert is None or not expert.replicas):
+            raise ModelNotFound(
+                f"The model '{name}' does not exist. GET /v1/models lists those that do.", param="model"
+            )
+        return Response(_described(name, expert))
+
+
+def _described(name: str, expert: Expert | None) -> dict[str, object]:
+    if expert is None:
+        return wire.model_object(name, CREATED) | {"description": "Routes each request to the expert that suits it."}
+    windows = [replica.num_ctx or replica.context_length for replica in expert.replicas]
+    return wire.model_object(name, CREATED) | {
+        "name": expert.name or name,
+        "description": expert.description,
+        "context_length": max((window for window in windows if window), default=None),
+    }
+
+
+async def live(request: HttpRequest) -> JsonResponse:
+    """Answer as long as the process can."""
+    return JsonResponse({"status": "ok"})
+
+
+async def ready(request: HttpRequest) -> JsonResponse:
+    """Tell whether chats can be answered, with a reason for each dependency."""
+    state = await health()
+    return JsonResponse({"status": state.state, "dependencies": state.dependencies}, status=200 if state.ready else 503)

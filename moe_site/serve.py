@@ -1,0 +1,322 @@
+"""The supervisor behind `manage.py serve`: brings everything up, keeps it up, and takes it down in order."""
+
+import contextlib
+import fcntl
+import http.client
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.core.checks import Tags, run_checks
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+
+from moe_site import banner, first_start
+from moe_site.embedded import llama
+from moe_site.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, embedded_postgres
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+BIND_SECONDS = 8.0
+STEADY_SECONDS = 30.0
+RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+MIGRATION_LOCK = 0x4D4F45  # any number all our processes agree on
+
+
+class Child:
+    """A process that is started again when it ends, and that ends with us.
+
+    ``stdin`` is a pipe we only hold: when we are gone, whatever the reason, the child reads its end and leaves.
+    """
+
+    def __init__(
+        self, name: str, command: list[str], *, log: Path | None = None, pass_fds: tuple[int, ...] = ()
+    ) -> None:
+        self.name = name
+        self.command = command
+        self._log = log
+        self._pass_fds = pass_fds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._failures = 0
+        self._not_before = 0.0
+
+    def start(self) -> None:
+        with self._output() as output:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT if self._log else None,
+                pass_fds=self._pass_fds,
+                cwd=settings.BASE_DIR,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone
+            )
+        self._started_at = time.monotonic()
+
+    @contextlib.contextmanager
+    def _output(self) -> Iterator[IO[bytes] | None]:
+        if self._log is None:
+            yield None
+            return
+        with self._log.open("wb") as file:
+            yield file
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def keep_running(self) -> None:
+        """Start the child again if it ended, at once the first time and then with growing pauses."""
+        now = time.monotonic()
+        if self.running or now < self._not_before:
+            return
+        if self._process is not None:
+            steady = now - self._started_at > STEADY_SECONDS
+            self._failures = 1 if steady else self._failures + 1
+            self._not_before = now + RESTART_SECONDS[min(self._failures, len(RESTART_SECONDS)) - 1]
+            logger.error("process ended, starting it again name=%s status=%s", self.name, self._process.returncode)
+        self.start()
+
+    def ask_to_stop(self) -> None:
+        if self.running and self._process:
+            self._process.terminate()
+
+    def wait_stopped(self, deadline: float) -> None:
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            logger.warning("process does not stop, killing it name=%s", self.name)
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+
+
+class Supervisor:
+    def __init__(self, *, host: str, port: int, workers: int, write: Callable[[str], object]) -> None:
+        self.host, self.port, self.worker_count = host, port, workers
+        self.write = write
+        self.stop_requested = threading.Event()
+        self.model: Child | None = None
+        self.workers: list[Child] = []
+        self.postgres: EmbeddedPostgres | None = None
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; raises CommandError when the start fails."""
+        refuse_open_door(self.host)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop_requested.set())
+        with only_one(settings.MOE_DATA_DIR / "serve.lock"), listen(self.host, self.port) as listening:
+            try:
+                self._bring_up(listening)
+                while not self.stop_requested.wait(0.2):
+                    self._look_after()
+            finally:
+                self._take_down()
+
+    # --- up --------------------------------------------------------------------------------------
+
+    def _bring_up(self, listening: socket.socket) -> None:
+        began = time.monotonic()
+        self._prepare_database()
+        model = self._start_model(own_servers_answer=first_start.configured_servers_answer())
+        first_start.embedded_server_record(model)
+        servers = first_start.shelf_fill()
+        connections.close_all()
+        for number in range(self.worker_count):
+            command = [sys.executable, "-m", "moe_site.worker", f"--socket={listening.fileno()}"]
+            worker = Child(f"worker {number + 1}", command, pass_fds=(listening.fileno(),))
+            worker.start()
+            self.workers.append(worker)
+        address = listening.getsockname()
+        self._wait_until(lambda: answers(address, "/health/live"), what="the web server")
+        self.write(
+            banner.text(
+                url=url_of(address),
+                # Made last: a start that fails must not have used up what is shown only once.
+                secrets=first_start.secrets_create(),
+                servers=servers,
+                embedded_model=llama.MODEL if model else None,
+                embedded_database=self.postgres is not None,
+                data_dir=settings.MOE_DATA_DIR,
+                seconds=time.monotonic() - began,
+            )
+        )
+
+    def _prepare_database(self) -> None:
+        if not settings.DATABASE_URL:
+            self.postgres = embedded_postgres(settings.MOE_DATA_DIR)
+            try:
+                self.postgres.acquire()
+            except EmbeddedPostgresError as error:
+                raise CommandError(str(error)) from error
+        if errors := run_checks(tags=[Tags.database], databases=["default"]):
+            raise CommandError("\n".join(f"{error.msg} ({error.id})\n  {error.hint}" for error in errors))
+        with connection.cursor() as cursor:
+            # Several machines may start on one database: one of them migrates, the others wait for it.
+            cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+            try:
+                call_command("migrate", interactive=False, verbosity=0)
+            finally:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+
+    def _start_model(self, *, own_servers_answer: bool) -> llama.EmbeddedModel | None:
+        mode = settings.EMBEDDED_MODELS
+        if mode == "off" or (mode == "auto" and own_servers_answer):
+            return None
+        try:
+            model = llama.embedded_model()
+        except llama.EmbeddedModelMissing as error:
+            if mode == "on":
+                raise CommandError(str(error)) from error
+            logger.warning("%s", error)
+            return None
+        self.model = Child(
+            "embedded model",
+            [*model.command()],
+            log=settings.MOE_DATA_DIR / "embedded-model.log",
+        )
+        self.model.start()
+        self._wait_until(lambda: answers(("127.0.0.1", model.port), "/health"), what="the embedded model")
+        return model
+
+    def _wait_until(self, condition: Callable[[], bool], *, what: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not condition():
+            if self.stop_requested.wait(0.05):
+                raise CommandError("Stopped before the start was complete.")
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"{what} did not start within {START_SECONDS:.0f} s; the log above and "
+                    f"{settings.MOE_DATA_DIR}/embedded-model.log say more."
+                )
+            self._look_after()
+
+    # --- while it runs ---------------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        for child in self._children():
+            child.keep_running()
+        if self.postgres and not self.postgres.alive():
+            try:
+                self.postgres.ensure_running()
+            except EmbeddedPostgresError as error:
+                logger.error("%s", error)
+
+    def _children(self) -> list[Child]:
+        return [*self.workers, *([self.model] if self.model else [])]
+
+    # --- down ------------------------------------------------------------------------------------
+
+    def _take_down(self) -> None:
+        """Stop what answers before what it asks: workers, then the model, then the database."""
+        for group in (self.workers, [self.model] if self.model else []):
+            deadline = time.monotonic() + STOP_SECONDS
+            for child in group:
+                child.ask_to_stop()
+            for child in group:
+                child.wait_stopped(deadline)
+        connections.close_all()
+        for wrapper in connections.all(initialized_only=True):
+            if hasattr(wrapper, "close_pool"):
+                wrapper.close_pool()
+        if self.postgres:
+            self.postgres.release()
+
+
+def refuse_open_door(host: str) -> None:
+    """Raise CommandError when anonymous clients would be let in from other machines."""
+    if settings.REQUIRE_API_KEY:
+        return
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        raise CommandError(
+            f"REQUIRE_API_KEY is false, and --host {host} would let anybody on the network in. "
+            "Set REQUIRE_API_KEY=true, or listen on 127.0.0.1."
+        )
+
+
+@contextlib.contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold ``path``'s lock; raises CommandError when another supervisor has the same data directory."""
+    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CommandError(
+            f"Another 'serve' already runs on {path.parent}. Stop it, or give this one its own MOE_DATA_DIR."
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Listen on ``host``:``port`` (0: any free one); raises CommandError when that is not possible."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise CommandError(f"--host {host} is not an address of this machine: {error}") from error
+    deadline = time.monotonic() + BIND_SECONDS
+    while True:
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(address)
+            listening.listen(2048)
+            break
+        except OSError as error:
+            listening.close()
+            # The workers of a killed supervisor need a moment to end their requests.
+            if time.monotonic() > deadline or error.errno != 98:
+                raise CommandError(
+                    f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or stop what uses it."
+                ) from error
+            time.sleep(0.2)
+    listening.setblocking(False)
+    try:
+        yield listening
+    finally:
+        listening.close()
+
+
+def url_of(address: tuple[object, ...]) -> str:
+    host, port = str(address[0]), address[1]
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def answers(address: tuple[object, ...], path: str) -> bool:
+    """Tell whether an HTTP server on this machine answers ``path`` with 200."""
+    host = url_of(address).removeprefix("http://")
+    client = http.client.HTTPConnection(host, timeout=2)
+    try:
+        client.request("GET", path)
+        return client.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        client.close()

@@ -1,0 +1,256 @@
+"""Ollama's native chat protocol: a call into its JSON, its lines into events. Pure.
+
+Source: ollama/ollama, api/types.go (ChatRequest, ChatResponse, Options) and server/routes.go (ChatHandler).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from routing.backends import codec
+from routing.backends.protocol import ChatCall, ChatEvent, Delta, Finish, Json, Message, ToolCallDelta, Usage
+from routing.exceptions import BadRequest, UpstreamFailed
+
+# reasoning_effort -> think, as Ollama's own /v1 layer maps it (openai/openai.go)
+THINK_LEVELS: Mapping[str, bool | str] = {
+    "none": False,
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "max": "max",
+    "xhigh": "max",
+    "ultra": "max",
+}
+
+# Options whose change makes Ollama load the model again (server/sched.go, needsReload).
+LOAD_TIME_OPTIONS = frozenset(
+    {"num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"}
+)
+
+
+def chat_payload(call: ChatCall) -> dict[str, Any]:
+    """Return the body of POST /api/chat for ``call``; raises BadRequest for what Ollama cannot take."""
+    request = call.request
+    payload: dict[str, Any] = {
+        "model": call.model,
+        "messages": [_message(message, call.messages) for message in call.messages],
+        "stream": True,
+        "truncate": False,  # a prompt that does not fit is an error, never a silent loss
+        "shift": False,
+    }
+    if options := _options(call):
+        payload["options"] = options
+    if call.keep_alive is not None:
+        payload["keep_alive"] = call.keep_alive
+    if request.tools and request.tool_choice != "none":
+        _require(call, "tools", "tools")
+        _refuse_unkept_tool_promises(call)
+        payload["tools"] = list(request.tools)
+    if request.response_format and request.response_format.kind != "text":
+        schema = request.response_format.schema
+        payload["format"] = "json" if schema is None else schema
+    if (think := _think(call)) is not None:
+        payload["think"] = think
+    if request.logprobs:
+        payload["logprobs"] = True
+        if request.top_logprobs is not None:
+            payload["top_logprobs"] = request.top_logprobs
+    return payload
+
+
+def _options(call: ChatCall) -> dict[str, Any]:
+    sampling = call.request.sampling
+    asked = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "num_predict": sampling.max_tokens,
+        "stop": None if sampling.stop is None else list(sampling.stop),
+        "seed": sampling.seed,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "num_ctx": call.num_ctx,
+    }
+    # None, not falsehood, means "not asked": a penalty of 0 and a seed of 0 must arrive.
+    return dict(call.request.options) | {name: value for name, value in asked.items() if value is not None}
+
+
+def _think(call: ChatCall) -> bool | str | None:
+    think = call.request.think
+    if think is None and call.request.reasoning_effort is not None:
+        think = THINK_LEVELS[call.request.reasoning_effort]
+    if think:
+        _require(call, "thinking", "reasoning_effort" if call.request.think is None else "think")
+    return think
+
+
+def _require(call: ChatCall, capability: str, param: str) -> None:
+    if call.capabilities is not None and capability not in call.capabilities:
+        raise BadRequest(
+            f"The model '{call.model}' does not support {capability}. Leave out '{param}', or ask for a model "
+            "that supports it.",
+            param=param,
+            code="unsupported_parameter",
+        )
+
+
+def _refuse_unkept_tool_promises(call: ChatCall) -> None:
+    """Raise BadRequest for what Ollama would ignore in silence."""
+    choice = call.request.tool_choice
+    if choice not in (None, "auto"):
+        raise BadRequest(
+            f"The model '{call.model}' cannot be made to call a tool. Send tool_choice 'auto' or 'none'.",
+            param="tool_choice",
+            code="unsupported_value",
+        )
+    if call.request.parallel_tool_calls is False:
+        raise BadRequest(
+            f"The model '{call.model}' cannot be held to one tool call at a time. Leave out 'parallel_tool_calls'.",
+            param="parallel_tool_calls",
+            code="unsupported_value",
+        )
+
+
+def _message(message: Message, history: tuple[Message, ...]) -> dict[str, Any]:
+    native: dict[str, Any] = {
+        "role": "system" if message.role == "developer" else message.role,
+        "content": message.text,
+    }
+    if message.images:
+        native["images"] = [image.data for image in message.images]
+    if message.reasoning:
+        native["thinking"] = message.reasoning
+    if message.tool_calls:
+        native["tool_calls"] = [
+            {
+                "id": tool_call.id,
+                "function": {
+                    "index": index,
+                    "name": tool_call.name,
+                    "arguments": codec.loads(tool_call.arguments or "{}"),
+                },
+            }
+            for index, tool_call in enumerate(message.tool_calls)
+        ]
+    if message.role == "tool":
+        if message.tool_call_id:
+            native["tool_call_id"] = message.tool_call_id
+        if name := message.name or _called_name(message.tool_call_id, history):
+            native["tool_name"] = name
+    return native
+
+
+def _called_name(tool_call_id: str | None, history: tuple[Message, ...]) -> str | None:
+    """Return the name of the function that call id ``tool_call_id`` asked for; the last one counts."""
+    for message in reversed(history):
+        for tool_call in message.tool_calls:
+            if tool_call.id == tool_call_id:
+                return tool_call.name
+    return None
+
+
+class ChatStream:
+    """Lines of /api/chat into events, one object per answer."""
+
+    def __init__(self, *, new_id: Any) -> None:
+        self._new_id = new_id
+        self._tool_calls = 0
+        self.done = False
+
+    def feed(self, line: bytes) -> list[ChatEvent]:
+        """Return the events of one line; raises UpstreamFailed for an error line or a line that is no object."""
+        if not line.strip():
+            return []
+        try:
+            data = codec.loads(line)
+        except ValueError as error:
+            raise UpstreamFailed("The model server sent a line that is not JSON.") from error
+        if not isinstance(data, dict):
+            raise UpstreamFailed("The model server sent a line that is not a JSON object.")
+        if data.get("error"):
+            raise UpstreamFailed(f"The model server stopped with an error: {error_text(data['error'])}")
+        events: list[ChatEvent] = []
+        if delta := self._delta(data):
+            events.append(delta)
+        if data.get("done"):
+            self.done = True
+            events.append(self._finish(data))
+        return events
+
+    def _delta(self, data: Json) -> Delta | None:
+        message = data.get("message") or {}
+        delta = Delta(
+            content=message.get("content") or "",
+            reasoning=message.get("thinking") or "",
+            tool_calls=tuple(self._tool_call(tool_call) for tool_call in message.get("tool_calls") or ()),
+            logprobs=tuple(_logprob(item) for item in data.get("logprobs") or ()),
+        )
+        return delta if delta != Delta() else None
+
+    def _tool_call(self, native: Json) -> ToolCallDelta:
+        function = native.get("function") or {}
+        # Ollama numbers every call 0 for models without a parser of their own; clients need 0, 1, 2.
+        index = self._tool_calls
+        self._tool_calls += 1
+        return ToolCallDelta(
+            index=index,
+            id=native.get("id") or self._new_id(),
+            name=function.get("name") or "",
+            arguments=codec.dumps(function.get("arguments") or {}).decode(),
+        )
+
+    def _finish(self, data: Json) -> Finish:
+        reason = data.get("done_reason")
+        if reason != "length":
+            reason = "tool_calls" if self._tool_calls else "stop"
+        return Finish(
+            reason=reason,
+            usage=Usage(
+                prompt_tokens=data.get("prompt_eval_count") or 0,
+                completion_tokens=data.get("eval_count") or 0,
+            ),
+        )
+
+
+def _logprob(native: Json) -> Json:
+    """Return one of Ollama's log probabilities in OpenAI's shape, whose keys are all required."""
+    return {
+        "token": native.get("token", ""),
+        "logprob": native.get("logprob", 0.0),
+        "bytes": native.get("bytes"),
+        "top_logprobs": [
+            {"token": top.get("token", ""), "logprob": top.get("logprob", 0.0), "bytes": top.get("bytes")}
+            for top in native.get("top_logprobs") or ()
+        ],
+    }
+
+
+def error_text(error: Any) -> str:
+    """Return the words of a model server's error, whatever it is wrapped in.
+
+    Ollama's is a string that may itself hold the JSON body of the llama.cpp server beneath.
+    """
+    for _ in range(4):
+        if isinstance(error, str):
+            try:
+                unwrapped = codec.loads(error)
+            except ValueError:
+                return error
+            if not isinstance(unwrapped, dict):
+                return error
+            error = unwrapped
+        if not isinstance(error, Mapping):
+            break
+        error = error.get("error") or error.get("message") or error.get("Status") or ""
+    return str(error) or "no reason given"
+
+
+CONTEXT_TEXT = re.compile(
+    r"context (?:length|window|size)|exceed_context|longer than the context|maximum context|too long for the",
+    re.IGNORECASE,
+)
+
+
+def speaks_of_context(text: str) -> bool:
+    """Tell whether an error text means that the prompt did not fit."""
+    return bool(CONTEXT_TEXT.search(text))

@@ -1,0 +1,164 @@
+"""The OpenAI-compatible chat protocol of llama.cpp, vLLM and others: a call into JSON, events back. Pure."""
+
+from typing import Any
+
+from routing.backends import codec
+from routing.backends.ollama import error_text
+from routing.backends.protocol import (
+    ChatCall,
+    ChatEvent,
+    Delta,
+    Finish,
+    Image,
+    Json,
+    Message,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
+from routing.exceptions import BadRequest, UpstreamFailed
+
+
+def chat_payload(call: ChatCall) -> dict[str, Any]:
+    """Return the body of POST /v1/chat/completions for ``call``: only what the client sent, and usage.
+
+    Raises BadRequest for Ollama's extensions, which such a server cannot carry out.
+    """
+    request, sampling = call.request, call.request.sampling
+    for name in ("num_ctx", "keep_alive", "think"):
+        if getattr(request, name) is not None:
+            raise BadRequest(
+                f"'{name}' works with Ollama servers only, and '{call.model}' runs on another kind. Leave it out.",
+                param=name,
+                code="unsupported_parameter",
+            )
+    asked = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "stop": None if sampling.stop is None else list(sampling.stop),
+        "seed": sampling.seed,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "response_format": dict(request.response_format.raw) if request.response_format else None,
+        "tools": list(request.tools) or None,
+        "tool_choice": request.tool_choice if request.tools else None,
+        "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
+        "reasoning_effort": request.reasoning_effort,
+        "logprobs": request.logprobs,
+        "top_logprobs": request.top_logprobs,
+    }
+    payload: dict[str, Any] = {
+        "model": call.model,
+        "messages": [_message(message) for message in call.messages],
+        "stream": True,
+        # Always asked for, because every answer is accounted; the client sees it only if it asked too.
+        "stream_options": {"include_usage": True},
+    }
+    return payload | dict(request.options) | {name: value for name, value in asked.items() if value is not None}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    wire: dict[str, Any] = dict(message.extra)
+    wire["role"] = "system" if message.role == "developer" else message.role
+    if message.content_is_null:
+        wire["content"] = None
+    elif message.images:
+        wire["content"] = [_part(part) for part in message.parts]
+    else:
+        wire["content"] = message.text
+    if message.reasoning:
+        wire["reasoning_content"] = message.reasoning
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    if message.name is not None:
+        wire["name"] = message.name
+    return wire
+
+
+def _part(part: Text | Image) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    url = {"url": f"data:{part.mime or 'image/png'};base64,{part.data}"}
+    return {"type": "image_url", "image_url": url | ({"detail": part.detail} if part.detail else {})}
+
+
+class ChatStream:
+    """Lines of an SSE stream of chat.completion.chunk objects into events, one object per answer."""
+
+    def __init__(self, *, new_id: Any) -> None:
+        self._new_id = new_id
+        self._decoder = codec.EventDecoder()
+        self._indices: dict[Any, int] = {}
+        self._reason: str | None = None
+        self._usage: Usage | None = None
+        self.done = False
+
+    def feed(self, line: bytes) -> list[ChatEvent]:
+        """Return the events that ``line`` completes; raises UpstreamFailed for an error event or bad JSON."""
+        data = self._decoder.feed(line)
+        if data is None or self.done:
+            return []
+        if data.strip() == b"[DONE]":
+            return self._end()
+        try:
+            chunk = codec.loads(data)
+        except ValueError as error:
+            raise UpstreamFailed("The model server sent an event that is not JSON.") from error
+        if not isinstance(chunk, dict):
+            raise UpstreamFailed("The model server sent an event that is not a JSON object.")
+        if chunk.get("error"):
+            raise UpstreamFailed(f"The model server stopped with an error: {error_text(chunk['error'])}")
+        return self._chunk(chunk)
+
+    def _end(self) -> list[ChatEvent]:
+        if self._reason is None:
+            raise UpstreamFailed("The model server ended its answer without a reason to finish.")
+        self.done = True
+        return [Finish(reason=self._reason, usage=self._usage)]
+
+    def _chunk(self, chunk: Json) -> list[ChatEvent]:
+        if usage := chunk.get("usage"):
+            self._usage = Usage(
+                prompt_tokens=usage.get("prompt_tokens") or 0,
+                completion_tokens=usage.get("completion_tokens") or 0,
+                details={name: value for name, value in usage.items() if name.endswith("_details")},
+            )
+        events: list[ChatEvent] = []
+        for choice in chunk.get("choices") or ():
+            if choice.get("index") not in (None, 0):
+                continue
+            if delta := self._delta(choice):
+                events.append(delta)
+            if choice.get("finish_reason"):
+                self._reason = choice["finish_reason"]
+        return events
+
+    def _delta(self, choice: Json) -> Delta | None:
+        wire = choice.get("delta") or {}
+        delta = Delta(
+            content=wire.get("content") or "",
+            # vLLM and Ollama say "reasoning", llama.cpp and DeepSeek "reasoning_content".
+            reasoning=wire.get("reasoning_content") or wire.get("reasoning") or "",
+            tool_calls=tuple(self._tool_call(call) for call in wire.get("tool_calls") or ()),
+            logprobs=tuple((choice.get("logprobs") or {}).get("content") or ()),
+        )
+        return delta if delta != Delta() else None
+
+    def _tool_call(self, wire: Json) -> ToolCallDelta:
+        function = wire.get("function") or {}
+        upstream_index = wire.get("index", len(self._indices))
+        first = upstream_index not in self._indices
+        index = self._indices.setdefault(upstream_index, len(self._indices))
+        return ToolCallDelta(
+            index=index,
+            # Clients join what is repeated, so id and name are passed on only once.
+            id=(wire.get("id") or self._new_id()) if first else None,
+            name=function.get("name") if first else None,
+            arguments=function.get("arguments") or "",
+        )

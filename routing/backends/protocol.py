@@ -1,0 +1,186 @@
+"""The values that travel between the door, the pool and the model servers: frozen, and without I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+class ServerKind(StrEnum):
+    """Which protocol a model server speaks."""
+
+    OLLAMA = "ollama"
+    OPENAI = "openai"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAddress:
+    """Where a model server is and how to speak to it; ``base_url`` has no path of the protocol and no end slash."""
+
+    name: str
+    kind: ServerKind
+    base_url: str
+    api_key: str = field(default="", repr=False)
+
+
+# --- a request ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image given inline: ``data`` is bare base64, ``mime`` its media type ("" when not told)."""
+
+    data: str
+    mime: str = ""
+    detail: str | None = None
+
+
+Part = Text | Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A complete call: ``arguments`` is the JSON text of an object."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn; ``extra`` holds the client's fields that nobody here reads."""
+
+    role: str
+    parts: tuple[Part, ...] = ()
+    content_is_null: bool = False
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+    extra: Json = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Image))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What the client asked of sampling; None means it did not, and the model's own defaults live."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseFormat:
+    """``kind`` is "text", "json_object" or "json_schema"; ``schema`` belongs to the last."""
+
+    kind: str
+    schema: Json | None = None
+    raw: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """A chat completion as a client asked for it, checked."""
+
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool = False
+    include_usage: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    response_format: ResponseFormat | None = None
+    tools: tuple[Json, ...] = ()
+    tool_choice: str | Json | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    think: bool | str | None = None
+    keep_alive: str | int | float | None = None
+    num_ctx: int | None = None
+    options: Json = field(default_factory=dict)
+
+    @property
+    def has_images(self) -> bool:
+        return any(message.images for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatCall:
+    """A chat as one replica shall run it: the client's request with the expert's and replica's part filled in.
+
+    ``capabilities`` is what the model says it can do, or None when its server does not tell.
+    """
+
+    model: str
+    request: ChatRequest
+    messages: tuple[Message, ...]
+    num_ctx: int | None = None
+    keep_alive: str | int | float | None = None
+    capabilities: frozenset[str] | None = None
+
+
+# --- an answer ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """A piece of a tool call: ``id`` and ``name`` come once per ``index``, arguments in fragments."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A piece of the answer."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    logprobs: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the model server counted them; ``details`` are its own finer counts, if it gives any."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    details: Json = field(default_factory=dict)
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The end of an answer; ``reason`` is one of OpenAI's finish reasons."""
+
+    reason: str
+    usage: Usage | None = None
+
+
+ChatEvent = Delta | Finish

@@ -1,0 +1,122 @@
+"""Rows an answer needs, kept in memory as one immutable value and replaced as a whole when they change.
+
+The database says so: triggers on the tables (see the migrations) notify every process, whoever made
+the change and by whatever way. So the hot path asks no database, and goes on while it restarts.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+import psycopg
+from channels.db import database_sync_to_async
+from django.db import connection, models, transaction
+from django.db.models.signals import post_delete, post_save
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "moe_changed"
+RECONNECT_SECONDS = (0.2, 0.5, 1.0)
+T = TypeVar("T")
+
+
+class LiveSnapshot(Generic[T]):
+    """The value ``load()`` gives, loaded on first use and again after each change in ``models``."""
+
+    registry: list["LiveSnapshot[Any]"] = []
+
+    def __init__(self, load: Callable[[], T], *, name: str) -> None:
+        self._load = load
+        self._value: T | None = None
+        self._lock = threading.Lock()
+        self.name = name
+        self.tables: frozenset[str] = frozenset()
+        self.registry.append(self)
+
+    def watch(self, watched: Iterable[type[models.Model]]) -> None:
+        """Reload after changes in these models' tables; called once, from an app's ready()."""
+        watched = tuple(watched)
+        self.tables = frozenset(model._meta.db_table for model in watched)
+        for model in watched:
+            for signal in (post_save, post_delete):
+                signal.connect(self._after_commit, sender=model, dispatch_uid=f"{self.name}:{model.__name__}")
+
+    def get(self) -> T:
+        """Return the current value; asks the database only the first time. Not for coroutines."""
+        value = self._value
+        return value if value is not None else self.reload()
+
+    async def aget(self) -> T:
+        """Return the current value; asks the database (in a thread) only the first time."""
+        value = self._value
+        return value if value is not None else await self.areload()
+
+    def reload(self) -> T:
+        with self._lock:  # one at a time, so that an older reading never replaces a newer one
+            self._value = value = self._load()
+        return value
+
+    async def areload(self) -> T:
+        return await database_sync_to_async(self.reload, thread_sensitive=False)()  # type: ignore[no-any-return]
+
+    def forget(self) -> None:
+        self._value = None
+
+    def _after_commit(self, **_: Any) -> None:
+        # In the process that made the change, the next request already sees it.
+        if self._value is not None:
+            transaction.on_commit(self.reload, robust=True)
+
+
+async def follow_changes() -> None:
+    """Reload snapshots as the database notifies of changes, for ever; survives its restarts."""
+    attempt = 0
+    while True:
+        try:
+            async with await _connect() as listener:
+                await listener.execute(f"LISTEN {CHANNEL}")
+                attempt = 0
+                # Changes made while nobody listened, at start or during an outage, are caught up here.
+                await _reload(LiveSnapshot.registry)
+                await _follow(listener)
+        except (psycopg.Error, OSError) as error:
+            delay = RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)]
+            attempt += 1
+            logger.warning("lost the database's change notices, trying again in=%ss error=%s", delay, error)
+            await asyncio.sleep(delay)
+
+
+async def _follow(listener: psycopg.AsyncConnection) -> None:
+    while True:
+        tables: set[str] = set()
+        async for notice in listener.notifies(timeout=15, stop_after=1):
+            tables.add(notice.payload)
+        if not tables:
+            await listener.execute("SELECT 1")  # a connection that died in silence is found here
+            continue
+        await asyncio.sleep(0.02)  # a form saves several rows at once
+        async for notice in listener.notifies(timeout=0):
+            tables.add(notice.payload)
+        await _reload(snapshot for snapshot in LiveSnapshot.registry if snapshot.tables & tables)
+
+
+async def _reload(snapshots: Iterable[LiveSnapshot[Any]]) -> None:
+    for snapshot in snapshots:
+        try:
+            await snapshot.areload()
+        except Exception:
+            # The value in memory stays valid; a row that cannot be read must not stop the service.
+            logger.exception("could not reload snapshot=%s; the one in memory goes on", snapshot.name)
+
+
+async def _connect() -> psycopg.AsyncConnection:
+    params = await database_sync_to_async(lambda: connection.get_connection_params(), thread_sensitive=False)()
+    wanted = {
+        name: value
+        for name, value in params.items()
+        if name not in ("cursor_factory", "context", "prepare_threshold", "client_encoding")
+    }
+    keepalives = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+    return await psycopg.AsyncConnection.connect(**(keepalives | wanted), autocommit=True)

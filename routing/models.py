@@ -1,0 +1,262 @@
+"""Model servers, what is installed on them, experts, replicas and rules: what an administrator edits."""
+
+import re
+from urllib.parse import urlsplit
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from routing.backends.protocol import ServerAddress, ServerKind
+from routing.fields import EncryptedTextField
+
+# Go's time.ParseDuration, which Ollama uses; a bare number as text is refused by it.
+GO_DURATION = re.compile(r"-?(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+\Z")
+
+
+def validate_base_url(value: str) -> None:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValidationError("Enter an address such as http://gpu-box:11434, with http:// or https:// in front.")
+    if parts.username or parts.password:
+        raise ValidationError("Leave user name and password out of the address; use the API key field.")
+    if parts.query or parts.fragment:
+        raise ValidationError("Leave out everything after the path.")
+
+
+def validate_keep_alive(value: str) -> None:
+    if value not in ("0", "-1") and not GO_DURATION.match(value):
+        raise ValidationError(
+            'Enter a duration such as "5m", "1h30m" or "30s", "-1" for ever, or "0" to unload at once.'
+        )
+
+
+def validate_keywords(value: list[str]) -> None:
+    if any(not word.strip() for word in value):
+        raise ValidationError("A keyword is empty.")
+
+
+class ModelServer(models.Model):
+    class Kind(models.TextChoices):
+        OLLAMA = "ollama", "Ollama (native API)"
+        OPENAI = "openai", "OpenAI-compatible (llama.cpp, vLLM, …)"
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        help_text="What people call it, for example <i>gpu-box</i>. Shown in headers and logs.",
+    )
+    kind = models.CharField(
+        max_length=20,
+        choices=Kind.choices,
+        default=Kind.OLLAMA,
+        help_text="Choose Ollama wherever it is one: only its native API takes every parameter.",
+    )
+    base_url = models.CharField(
+        "base URL",
+        max_length=500,
+        unique=True,
+        validators=[validate_base_url],
+        help_text="For example <i>http://gpu-box:11434</i>. Without /api or /v1 at the end.",
+    )
+    api_key = EncryptedTextField(
+        "API key",
+        blank=True,
+        default="",
+        help_text="Sent as a bearer token. Stored encrypted and never shown again.",
+    )
+    enabled = models.BooleanField(default=True, help_text="A disabled server gets no requests.")
+    embedded = models.BooleanField(
+        default=False, editable=False, help_text="Started and supervised by this installation itself."
+    )
+    note = models.TextField(blank=True, default="", help_text="For your colleagues; not used by the router.")
+    proposed_at = models.DateTimeField(
+        null=True, editable=False, help_text="When experts were first proposed from this server's models."
+    )
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        self.base_url = normalise_base_url(self.base_url)
+
+    def address(self) -> ServerAddress:
+        return ServerAddress(
+            name=self.name,
+            kind=ServerKind(self.kind),
+            base_url=self.base_url.rstrip("/"),
+            api_key=self.api_key,
+        )
+
+
+def normalise_base_url(url: str) -> str:
+    """Return ``url`` without the protocol's path, which people paste along."""
+    return re.sub(r"/(?:v1|api)/*\Z", "", url.strip().rstrip("/")).rstrip("/")
+
+
+class InstalledModel(models.Model):
+    """A model found on a model server when it was last asked."""
+
+    server = models.ForeignKey(ModelServer, on_delete=models.CASCADE, related_name="installed_models")
+    name = models.CharField(max_length=300, help_text="The tag, as the server lists it.")
+    family = models.CharField(max_length=100, blank=True, default="")
+    parameter_size = models.CharField(max_length=50, blank=True, default="")
+    quantization = models.CharField(max_length=50, blank=True, default="")
+    size_bytes = models.BigIntegerField(null=True, blank=True)
+    digest = models.CharField(max_length=100, blank=True, default="")
+    context_length = models.PositiveIntegerField(
+        null=True, blank=True, help_text="The longest window the model was trained for, in tokens."
+    )
+    capabilities = ArrayField(
+        models.CharField(max_length=30),
+        null=True,
+        blank=True,
+        help_text="As the server tells them (completion, tools, vision, thinking, embedding…); empty when it does not.",
+    )
+    seen_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["server", "name"]
+        constraints = [models.UniqueConstraint(fields=["server", "name"], name="installed_model_once_a_server")]
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.server}"
+
+    @property
+    def answers_chats(self) -> bool:
+        return self.capabilities is None or "completion" in self.capabilities
+
+
+class Expert(models.Model):
+    slug = models.SlugField(
+        max_length=100,
+        unique=True,
+        help_text="What clients ask for as <i>model</i>, for example <i>code</i>.",
+    )
+    name = models.CharField(max_length=200, help_text="For people, for example <i>Programming</i>.")
+    description = models.TextField(
+        blank=True,
+        default="",
+        help_text="What this expert is good at, in a sentence or two. Routing reads it, and so do colleagues.",
+    )
+    system_prompt = models.TextField(
+        blank=True,
+        default="",
+        help_text="Put before the conversation when the client sends no system message of its own.",
+    )
+    defaults = models.JSONField(
+        blank=True,
+        default=dict,
+        help_text='Sampling used when the client does not say, for example {"temperature": 0.2}. '
+        "Leave empty to keep the model's own.",
+    )
+    is_default = models.BooleanField(
+        "default",
+        default=False,
+        help_text="Answers when nothing else decides. Exactly one expert should be it.",
+    )
+    enabled = models.BooleanField(default=True, help_text="A disabled expert does not exist for clients.")
+    position = models.PositiveIntegerField(default=100, help_text="Order in lists; smaller comes first.")
+
+    class Meta:
+        ordering = ["position", "slug"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=models.Q(is_default=True),
+                name="one_default_expert",
+                violation_error_message="Another expert is the default already; take the mark from it first.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.slug
+
+    def clean(self) -> None:
+        if self.slug in RESERVED_NAMES:
+            raise ValidationError({"slug": f"“{self.slug}” is the name of a virtual model; choose another."})
+        validate_defaults(self.defaults)
+
+
+RESERVED_NAMES = frozenset({"auto"})
+DEFAULT_RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "max_tokens": (1, 10_000_000),
+    "seed": (-(2**63), 2**63 - 1),
+}
+
+
+def validate_defaults(defaults: object) -> None:
+    """Raise ValidationError unless ``defaults`` holds sampling parameters in their ranges."""
+    if not isinstance(defaults, dict):
+        raise ValidationError({"defaults": 'Enter a JSON object such as {"temperature": 0.2}.'})
+    for name, value in defaults.items():
+        if name not in DEFAULT_RANGES:
+            raise ValidationError({"defaults": f"“{name}” is not one of {', '.join(DEFAULT_RANGES)}."})
+        low, high = DEFAULT_RANGES[name]
+        whole = name in ("max_tokens", "seed")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high or (whole and value != int(value)):
+            raise ValidationError({"defaults": f"“{name}” must be a number from {low:g} to {high:g}."})
+
+
+class Replica(models.Model):
+    """An expert on a model server."""
+
+    expert = models.ForeignKey(Expert, on_delete=models.CASCADE, related_name="replicas")
+    server = models.ForeignKey(ModelServer, on_delete=models.CASCADE, related_name="replicas")
+    model = models.CharField(max_length=300, help_text="The model's tag on that server, for example <i>qwen3:8b</i>.")
+    num_ctx = models.PositiveIntegerField(
+        "context window",
+        null=True,
+        blank=True,
+        help_text="In tokens, the same for every request, since changing it makes Ollama load the model again. "
+        "Empty: the server's own.",
+    )
+    keep_alive = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        validators=[validate_keep_alive],
+        help_text="How long the model stays in memory after a request, for example <i>30m</i>, or <i>-1</i> for ever. "
+        "Empty: the server's own.",
+    )
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["expert", "server", "model"]
+        constraints = [models.UniqueConstraint(fields=["expert", "server", "model"], name="replica_once")]
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.server}"
+
+    def clean(self) -> None:
+        if self.server_id and self.server.kind != ModelServer.Kind.OLLAMA and (self.num_ctx or self.keep_alive):
+            raise ValidationError("Context window and keep-alive can be set for Ollama servers only; leave them empty.")
+
+
+class RoutingRule(models.Model):
+    name = models.CharField(max_length=200, unique=True, help_text="Shown where a decision is explained.")
+    priority = models.PositiveIntegerField(
+        default=100, help_text="Rules are tried from the smallest number up; the first that fits decides."
+    )
+    enabled = models.BooleanField(default=True)
+    keywords = ArrayField(
+        models.CharField(max_length=200),
+        validators=[validate_keywords],
+        help_text="One word or phrase a line. It fits on word boundaries, whatever the case, in the last user message.",
+    )
+    expert = models.ForeignKey(Expert, on_delete=models.CASCADE, related_name="rules", help_text="Who answers then.")
+    note = models.TextField(blank=True, default="", help_text="Why this rule exists.")
+
+    class Meta:
+        ordering = ["priority", "id"]
+
+    def __str__(self) -> str:
+        return self.name

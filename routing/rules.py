@@ -1,0 +1,56 @@
+"""Rules over the text of a request. Pure."""
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+# Scripts written without spaces between words: there a keyword fits wherever it stands.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d]"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rule as the router tries it: ``keywords`` any of which makes it fit, and the expert's slug."""
+
+    id: int
+    name: str
+    priority: int
+    expert: str
+    keywords: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    rule: Rule
+    keyword: str
+
+
+def first_match(rules: Iterable[Rule], text: str) -> Match | None:
+    """Return the first of ``rules`` (in their order) that fits ``text``, with the keyword that made it fit."""
+    for rule in rules:
+        if found := keyword_pattern(rule.keywords).search(text):
+            return Match(rule=rule, keyword=found.group(0))
+    return None
+
+
+@functools.lru_cache(maxsize=4096)
+def keyword_pattern(keywords: Sequence[str]) -> re.Pattern[str]:
+    """Return a pattern for any of ``keywords`` on word boundaries; spaces in a phrase fit any white space."""
+    choices = []
+    for keyword in keywords:
+        words = keyword.split()
+        if not words:
+            continue
+        body = r"\s+".join(re.escape(word) for word in words)
+        first, last = words[0][0], words[-1][-1]
+        before = r"(?<!\w)" if _has_boundary(first) else ""
+        after = r"(?!\w)" if _has_boundary(last) else ""
+        choices.append(f"{before}{body}{after}")
+    return re.compile("|".join(choices) or r"(?!)", re.IGNORECASE)
+
+
+def _has_boundary(character: str) -> bool:
+    return (character.isalnum() or character == "_") and not UNSPACED.match(character)

@@ -1,0 +1,52 @@
+"""What the server saw of one request, and how the exchange ended."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Recorded:
+    """One request; times are of `time.monotonic()`.
+
+    The waiting methods block the thread: an async test calls them through `asyncio.to_thread`.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str]  # looked up in any case
+    body: bytes = b""
+    json: Any = None  # None when the body is not JSON
+    received_at: float = field(default_factory=time.monotonic)
+    status: int | None = None  # None until headers are sent
+    pieces_sent: int = 0
+    finished_at: float | None = None  # the reply was sent to its scripted end, faults included
+    disconnected: bool = False  # the client went away before that
+    disconnected_at: float | None = None
+    _closed: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
+    def wait_closed(self, timeout: float = 5.0) -> bool:
+        """Wait until the exchange is over, whoever ended it."""
+        return self._closed.wait(timeout)
+
+    def wait_disconnected(self, timeout: float = 5.0) -> bool:
+        """Wait until the exchange is over, and tell whether the client broke it off."""
+        return self._closed.wait(timeout) and self.disconnected
+
+    def finish(self, *, disconnected: bool = False) -> None:
+        """Note the end of the exchange; only the first end counts."""
+        if self.closed:
+            return
+        if disconnected:
+            self.disconnected_at = time.monotonic()
+            self.disconnected = True
+        else:
+            self.finished_at = time.monotonic()
+        self._closed.set()
