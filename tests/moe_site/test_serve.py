@@ -1,0 +1,313 @@
+"""`manage.py serve` on a machine with nothing else: real database, real language model, real clients."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import openai
+import pytest
+
+from tests.conftest import new_data_dir
+from tests.serving import ROOT, Served
+
+pytestmark = pytest.mark.served
+
+
+def eventually(condition, seconds=15.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def ask(client, text, **fields):
+    fields = {"model": "auto", "max_tokens": 12} | fields
+    return client.chat.completions.create(messages=[{"role": "user", "content": text}], **fields)
+
+
+class TestOpenAIClient:
+    def test_streams_an_answer_of_the_real_model(self, served):
+        chunks = list(ask(served.client(), "Say hello.", stream=True, stream_options={"include_usage": True}))
+        assert chunks[0].choices[0].delta.role == "assistant"
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices).strip()
+        assert chunks[-2].choices[0].finish_reason in ("stop", "length")
+        assert chunks[-1].choices == []
+        assert 0 < chunks[-1].usage.completion_tokens <= 12
+        assert len({chunk.id for chunk in chunks}) == 1
+
+    def test_answers_at_once_with_usage(self, served):
+        answer = ask(served.client(), "Say hello.")
+        assert answer.choices[0].message.content.strip()
+        assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+    def test_names_expert_replica_route_and_decision_in_headers(self, served):
+        raw = served.client().chat.completions.with_raw_response.create(
+            model="auto", max_tokens=4, messages=[{"role": "user", "content": "Translate 'cat' into French."}]
+        )
+        assert raw.headers["x-moe-expert"] == "translation"
+        assert raw.headers["x-moe-replica"] == "smollm2:135m-instruct@embedded"
+        assert raw.headers["x-moe-route"] == "rule"
+        assert raw.headers["x-moe-decision"].startswith("dec_")
+        assert raw.headers["x-request-id"].startswith("req_")
+
+    @pytest.mark.parametrize("model", ["code", "smollm2:135m-instruct"])
+    def test_asks_an_expert_or_an_installed_model_by_name(self, served, model):
+        assert ask(served.client(), "Hi", model=model).model == model
+
+    def test_lists_what_can_be_asked_for(self, served):
+        ids = {model.id for model in served.client().models.list()}
+        assert {"auto", "general", "code", "math", "reasoning", "writing", "translation"} <= ids
+        assert {"summarization", "extraction", "smollm2:135m-instruct"} <= ids
+        assert served.client().models.retrieve("code").id == "code"
+
+    def test_a_wrong_key_is_an_authentication_error(self, served):
+        with pytest.raises(openai.AuthenticationError) as caught:
+            ask(served.client(api_key="sk-wrong"), "Hi")
+        assert caught.value.code == "invalid_api_key"
+        assert "ask an administrator" in caught.value.message
+        assert caught.value.request_id
+
+    def test_an_unknown_model_is_a_not_found_error(self, served):
+        with pytest.raises(openai.NotFoundError) as caught:
+            ask(served.client(), "Hi", model="gpt-17")
+        assert caught.value.code == "model_not_found"
+        assert "GET /v1/models" in caught.value.message
+
+    def test_a_bad_body_is_a_bad_request_error(self, served):
+        with pytest.raises(openai.BadRequestError) as caught:
+            ask(served.client(), "Hi", temperature=9)
+        assert caught.value.param == "temperature"
+        assert "from 0 to 2" in caught.value.message
+
+
+class TestErrorsAreJson:
+    @pytest.mark.parametrize(
+        ("method", "path", "body", "status"),
+        [
+            ("GET", "/v1/chat/completions", None, 405),
+            ("DELETE", "/v1/models", None, 405),
+            ("GET", "/v1/no/such/thing", None, 404),
+            ("GET", "/v1/models/no-such-model", None, 404),
+            ("POST", "/v1/chat/completions", b"{", 400),
+            ("POST", "/v1/chat/completions", b"", 400),
+            ("POST", "/v1/chat/completions", b"[]", 400),
+            ("POST", "/v1/chat/completions", b" " * (33 * 2**20), 413),
+        ],
+    )
+    def test_under_v1(self, served, method, path, body, status):
+        response = served.http().request(method, path, content=body)
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/json"
+        assert response.json()["error"]["message"]
+        assert response.headers["x-request-id"]
+
+    def test_a_host_name_that_is_not_allowed_says_which_variable(self, served):
+        response = httpx.get(f"{served.url}/v1/models", headers={"Host": "evil.example"})
+        assert response.status_code == 400
+        assert "ALLOWED_HOSTS" in response.json()["error"]["message"]
+
+    def test_the_clients_own_request_id_comes_back(self, served):
+        response = httpx.get(f"{served.url}/health/live", headers={"X-Request-ID": "abc-1"})
+        assert response.headers["x-request-id"] == "abc-1"
+        response = httpx.get(f"{served.url}/health/live", headers={"X-Request-ID": "no spaces, please"})
+        assert response.headers["x-request-id"].startswith("req_")
+
+
+class Admin:
+    """A browser's part in the admin: cookies and form tokens."""
+
+    def __init__(self, served: Served) -> None:
+        self.http = served.http(follow_redirects=True)
+        page = self.post("/admin/login/", username="admin", password=served.admin_password)
+        assert "Log out" in page.text
+
+    def post(self, path: str, **fields: str) -> httpx.Response:
+        page = self.http.get(path)
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)[1]
+        response = self.http.post(
+            path, data=fields | {"csrfmiddlewaretoken": token}, headers={"Referer": str(page.url)}
+        )
+        assert response.status_code == 200
+        assert "Please correct the error" not in response.text, response.text
+        return response
+
+
+class TestAdmin:
+    def test_a_rule_made_edited_and_disabled_changes_the_next_answer(self, served):
+        admin = Admin(served)
+
+        def expert() -> str:
+            body = {"model": "auto", "max_tokens": 1, "messages": [{"role": "user", "content": "About zebrafish."}]}
+            return served.http().post("/v1/chat/completions", json=body).headers["x-moe-expert"]
+
+        assert expert() == "general"
+        choices = admin.http.get("/admin/routing/expert/").text
+        ids = {
+            slug: re.search(
+                rf"/admin/routing/expert/(\d+)/change/[^>]*>[^<]*</a></th><td class=\"field-slug\">{slug}<", choices
+            )[1]
+            for slug in ("writing", "math")
+        }
+        rule = {"name": "Fish", "priority": "1", "enabled": "on", "keywords": "zebrafish\ntuna", "note": ""}
+        page = admin.post("/admin/routing/routingrule/add/", **rule, expert=ids["writing"])
+        assert expert() == "writing"
+        number = re.search(r"/admin/routing/routingrule/(\d+)/change/", page.text)[1]
+        path = f"/admin/routing/routingrule/{number}/change/"
+        admin.post(path, **rule, expert=ids["math"])
+        assert expert() == "math"
+        del rule["enabled"]
+        admin.post(path, **rule, expert=ids["math"])
+        assert expert() == "general"
+
+    def test_a_key_made_in_admin_works_and_stops_when_revoked(self, served):
+        admin = Admin(served)
+        fields = {"name": "From admin", "expires_at_0": "", "expires_at_1": "", "note": ""}
+        page = admin.post("/admin/gateway/apikey/add/", **fields)
+        key = re.search(r'id="new-key"[^>]*>(sk-moe-[^<]+)<', page.text)[1]
+        assert served.client(api_key=key).models.list().data
+        listing = admin.http.get("/admin/gateway/apikey/").text
+        assert key not in listing
+        assert key[:13] in listing
+        number = re.search(r"/admin/gateway/apikey/(\d+)/change/\">From admin", listing)[1]
+        admin.post("/admin/gateway/apikey/", action="revoke", _selected_action=number)
+        with pytest.raises(openai.AuthenticationError):
+            served.client(api_key=key).models.list()
+
+    @pytest.mark.parametrize("page", ["modelserver", "expert", "replica", "installedmodel", "routingrule"])
+    def test_every_list_and_its_search_open(self, served, page):
+        admin = Admin(served)
+        assert admin.http.get(f"/admin/routing/{page}/").status_code == 200
+        assert admin.http.get(f"/admin/routing/{page}/?q=smollm").status_code == 200
+
+
+def test_a_key_made_on_the_command_line_is_the_last_line_and_works(served):
+    key = served.manage("create_api_key", "from the shell").splitlines()[-1]
+    assert eventually(
+        lambda: httpx.get(f"{served.url}/v1/models", headers={"Authorization": f"Bearer {key}"}).is_success, 2
+    )
+
+
+def test_health_tells_each_dependency(served):
+    assert httpx.get(f"{served.url}/health/live").json() == {"status": "ok"}
+    ready = httpx.get(f"{served.url}/health/ready")
+    assert ready.status_code == 200
+    assert ready.json()["dependencies"] == {"database": "ok", "model server embedded": "ok"}
+
+
+def test_a_killed_model_gives_a_clean_503_and_comes_back(served):
+    served.child("llama_server").kill()
+    statuses = []
+
+    def answered() -> bool:
+        try:
+            ask(served.client(timeout=10), "Hi", max_tokens=1)
+        except openai.InternalServerError as error:
+            statuses.append((error.status_code, error.response.headers.get("retry-after"), error.code))
+            return False
+        return True
+
+    assert eventually(answered)
+    assert all(status == (503, "5", "service_unavailable") for status in statuses), statuses
+
+
+def test_a_killed_worker_is_replaced(served):
+    served.child("moe_site.worker").kill()
+    assert eventually(lambda: _alive(served))
+
+
+def _alive(served):
+    try:
+        return httpx.get(f"{served.url}/health/live", timeout=2).is_success
+    except httpx.HTTPError:
+        return False
+
+
+class TestItsOwnInstallation:
+    """Starts and kills an installation of its own."""
+
+    def test_kill_9_recovers_the_same_data_and_sigterm_leaves_nothing(self):
+        running = Served(new_data_dir(), environment={"EMBEDDED_MODELS": "on"}).start()
+        key, password = running.api_key, running.admin_password
+        running.kill()
+        assert eventually(lambda: not running.processes()), running.processes()
+        running.start()
+        try:
+            assert key == running.api_key, "a second start shows no new key"
+            assert password == running.admin_password
+            assert ask(running.client(), "Hi", max_tokens=2).usage.completion_tokens >= 1
+            another = self._second_start(running)
+            assert another.returncode != 0
+            assert "already runs" in another.stderr
+        finally:
+            assert running.stop() == 0
+        assert running.processes() == []
+
+    def _second_start(self, running):
+        command = [sys.executable, "manage.py", "serve", "--port", "0"]
+        return subprocess.run(command, cwd=ROOT, env=running.environment, capture_output=True, text=True, timeout=60)
+
+    def test_kill_9_of_the_database_is_survived(self):
+        running = Served(new_data_dir(), environment={"EMBEDDED_MODELS": "on"}).start()
+        try:
+            postmaster = int((running.data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0])
+            subprocess.run(["kill", "-9", str(postmaster)], check=True)
+            # Chats go on from memory while it restarts; keys and rules are read again afterwards.
+            assert ask(running.client(), "Hi", max_tokens=1).choices
+            assert eventually(lambda: _database_ok(running), 30)
+            key = running.manage("create_api_key", "after").splitlines()[-1]
+            assert eventually(lambda: _accepted(running, key), 5)
+        finally:
+            assert running.stop() == 0
+
+
+def _database_ok(running):
+    try:
+        return httpx.get(f"{running.url}/health/ready", timeout=15).json()["dependencies"]["database"] == "ok"
+    except httpx.HTTPError:
+        return False
+
+
+def _accepted(running, key):
+    return httpx.get(f"{running.url}/v1/models", headers={"Authorization": f"Bearer {key}"}).is_success
+
+
+class TestRefusedStarts:
+    def start(self, *arguments, **environment):
+        running = Served(new_data_dir(), environment=environment)
+        command = [sys.executable, "manage.py", "serve", "--port", "0", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=running.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    def test_anonymous_clients_from_the_network(self):
+        assert "REQUIRE_API_KEY" in self.start("--host", "0.0.0.0", REQUIRE_API_KEY="false")
+
+    def test_a_port_in_use(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            message = self.start("--port", str(port))
+        assert f"127.0.0.1:{port}" in message
+        assert "--port" in message
+
+    def test_a_database_that_does_not_answer(self):
+        assert "DATABASE_URL" in self.start(DATABASE_URL="postgres://nobody:x@127.0.0.1:1/none")
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("EMBEDDED_MODELS", "maybe"), ("OLLAMA_BASE_URL", "gpu-box"), ("MAX_BODY_BYTES", "0")]
+    )
+    def test_a_setting_that_makes_no_sense(self, name, value):
+        assert name in self.start(**{name: value})
+
+
+def test_ctrl_c_stops_cleanly():
+    running = Served(new_data_dir()).start()
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(20) == 0
+    assert running.processes() == []
