@@ -4,9 +4,9 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
-from django.utils.decorators import sync_and_async_middleware
+from django.utils.decorators import async_only_middleware
 
 GIVEN_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
@@ -16,30 +16,15 @@ def request_id(given: str | None) -> str:
     return given if given and GIVEN_ID.match(given) else f"req_{uuid.uuid4().hex}"
 
 
-@sync_and_async_middleware
+@async_only_middleware
 def request_id_middleware(
-    get_response: Callable[[HttpRequest], HttpResponse] | Callable[[HttpRequest], Awaitable[HttpResponse]],
-) -> Callable[..., object]:
+    get_response: Callable[[HttpRequest], Awaitable[HttpResponse]],
+) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     """Put X-Request-ID on every response, errors included."""
 
-    def begin(request: HttpRequest) -> str:
-        request.request_id = request_id(request.headers.get("X-Request-ID"))  # type: ignore[attr-defined]
-        return request.request_id  # type: ignore[attr-defined,no-any-return]
+    async def middleware(request: HttpRequest) -> HttpResponse:
+        response = await get_response(request)
+        response["X-Request-ID"] = request_id(request.headers.get("X-Request-ID"))
+        return response
 
-    if iscoroutinefunction(get_response):
-
-        async def middleware(request: HttpRequest) -> HttpResponse:
-            identity = begin(request)
-            response = await get_response(request)  # type: ignore[misc]
-            response["X-Request-ID"] = identity
-            return response  # type: ignore[no-any-return]
-
-        return markcoroutinefunction(middleware)
-
-    def sync_middleware(request: HttpRequest) -> HttpResponse:
-        identity = begin(request)
-        response = get_response(request)
-        response["X-Request-ID"] = identity  # type: ignore[index]
-        return response  # type: ignore[return-value]
-
-    return sync_middleware
+    return markcoroutinefunction(middleware)

@@ -9,7 +9,7 @@ KEY_START = "sk-moe-"
 SHOWN_CHARACTERS = len(KEY_START) + 6
 
 
-class ApiKeyQuerySet(models.QuerySet):
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> "ApiKeyQuerySet":
         """Keys that are not revoked; expiry is checked at each request, since it passes without a change."""
         return self.filter(revoked_at=None)

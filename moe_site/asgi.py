@@ -20,7 +20,7 @@ application = WithBackground(
             "http": URLRouter(
                 [
                     path("v1/chat/completions", ChatCompletions.as_asgi()),
-                    re_path(r"", django_application),
+                    re_path(r"", django_application),  # type: ignore[arg-type]  # Channels takes ASGI applications
                 ]
             ),
         }

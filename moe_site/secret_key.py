@@ -19,8 +19,8 @@ def read_or_create_secret_key(data_dir: Path) -> str:
     # Others may pass through the directory (the embedded PostgreSQL drops to a user of its own) but not list it.
     data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     key = secrets.token_urlsafe(50)
-    draft = data_dir / f".secret_key.{os.getpid()}"
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    draft = data_dir / f".secret_key.{secrets.token_hex(8)}"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(key)
     try:
         # link() fails if another process was first: its key is then the one that counts.

@@ -7,6 +7,7 @@ Each environment variable is read here, once, and documented in .env.example
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import environ
 
@@ -53,8 +54,9 @@ STREAM_HEARTBEAT_SECONDS = env.float("STREAM_HEARTBEAT_SECONDS", default=10.0)
 # Empty: the embedded PostgreSQL under the data directory, started when the first connection is made.
 DATABASE_URL = env.str("DATABASE_URL", default="")
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=10)
-EMBEDDED_DATABASE = {"ENGINE": "moe_site.embedded.engine", "NAME": "moe"}
-_database = env.db_url_config(DATABASE_URL) if DATABASE_URL else EMBEDDED_DATABASE
+_database: dict[str, Any] = (
+    dict(env.db_url_config(DATABASE_URL)) if DATABASE_URL else {"ENGINE": "moe_site.embedded.engine", "NAME": "moe"}
+)
 _database.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
 _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}

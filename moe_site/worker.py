@@ -33,8 +33,11 @@ def main() -> None:
 
     listening = socket.socket(fileno=arguments.socket)
 
-    class Worker(Server):  # type: ignore[misc]
+    class Worker(Server):
         """daphne on an inherited socket, which lets running requests end before it stops."""
+
+        connections: dict[Any, dict[str, Any]]
+        port: Any
 
         def listen(self) -> None:
             self.port = reactor.adoptStreamPort(listening.fileno(), listening.family, self.http_factory)
@@ -42,9 +45,8 @@ def main() -> None:
 
         def kill_all_applications(self) -> Any:
             # daphne's own expects an application in every connection, also in one whose request is still arriving.
-            self.connections = {
-                protocol: details for protocol, details in self.connections.items() if "application_instance" in details
-            }
+            for protocol in [one for one, known in self.connections.items() if "application_instance" not in known]:
+                del self.connections[protocol]
             return super().kill_all_applications()
 
         def drain(self) -> None:
@@ -63,13 +65,8 @@ def main() -> None:
             else:
                 reactor.stop()
 
-    server = Worker(
-        application,
-        endpoints=["adopted"],
-        signal_handlers=False,
-        server_name="",
-        ready_callable=lambda: server.listen(),
-    )
+    server = Worker(application, endpoints=["adopted"], signal_handlers=False, server_name="")
+    server.ready_callable = server.listen
     server.endpoints = []  # the socket is adopted in listen(), which knows IPv6 too
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(server.drain))
     signal.signal(signal.SIGINT, lambda *_: reactor.callFromThread(server.drain))

@@ -85,13 +85,9 @@ class ModelServerAdmin(admin.ModelAdmin):
     actions = ("refresh",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelServer]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                models_there=Count("installed_models", distinct=True),
-                replicas_there=Count("replicas", distinct=True),
-            )
+        servers: QuerySet[ModelServer] = super().get_queryset(request)
+        return servers.annotate(
+            models_there=Count("installed_models", distinct=True), replicas_there=Count("replicas", distinct=True)
         )
 
     @admin.display(description="installed models", ordering="models_there")

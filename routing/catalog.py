@@ -3,10 +3,15 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from routing.backends.protocol import Json, ServerAddress
 from routing.live import LiveSnapshot
 from routing.rules import Rule
+
+if TYPE_CHECKING:
+    from routing import models
+    from routing.models import InstalledModel, ModelServer
 
 logger = logging.getLogger(__name__)
 
@@ -61,20 +66,67 @@ class Catalog:
 
 
 def load() -> Catalog:
+    """Read the catalog from the database."""
     from routing import models
 
     servers = {server.pk: server for server in models.ModelServer.objects.filter(enabled=True)}
-    addresses = {pk: server.address() for pk, server in servers.items()}
     installed = {
         (model.server_id, model.name): model for model in models.InstalledModel.objects.filter(server__in=servers)
     }
+    replicas = _Replicas(servers, installed)
+    experts = {
+        expert.slug: Expert(
+            slug=expert.slug,
+            id=expert.pk,
+            name=expert.name,
+            description=expert.description,
+            system_prompt=expert.system_prompt,
+            defaults=expert.defaults,
+            replicas=replicas.of(expert),
+        )
+        for expert in models.Expert.objects.filter(enabled=True).prefetch_related("replicas")
+    }
+    rules = models.RoutingRule.objects.filter(enabled=True, expert__enabled=True).select_related("expert")
+    default = models.Expert.objects.filter(enabled=True, is_default=True).values_list("slug", flat=True).first()
+    return Catalog(
+        experts=experts,
+        models=_models_by_tag(replicas),
+        rules=tuple(
+            Rule(
+                id=rule.pk,
+                name=rule.name,
+                priority=rule.priority,
+                expert=rule.expert.slug,
+                keywords=tuple(rule.keywords),
+            )
+            for rule in rules
+        ),
+        default=default,
+    )
 
-    def replica(server_id: int, tag: str, num_ctx: int | None = None, keep_alive: str | None = None) -> Replica:
-        found = installed.get((server_id, tag)) or installed.get((server_id, f"{tag}:latest"))
+
+class _Replicas:
+    """Rows of replicas into values, with what is known of their models."""
+
+    def __init__(
+        self, servers: "Mapping[int, ModelServer]", installed: "Mapping[tuple[int, str], InstalledModel]"
+    ) -> None:
+        self._servers = servers
+        self._addresses = {pk: server.address() for pk, server in servers.items()}
+        self.installed = installed
+
+    def of(self, expert: "models.Expert") -> tuple[Replica, ...]:
+        enabled = [row for row in expert.replicas.all() if row.enabled and row.server_id in self._servers]
+        replicas = [self.make(row.server_id, row.model, row.num_ctx, row.keep_alive) for row in enabled]
+        # Whoever has a model server of their own did not mean the small embedded model to answer first.
+        return tuple(sorted(replicas, key=lambda replica: replica.embedded))
+
+    def make(self, server_id: int, tag: str, num_ctx: int | None = None, keep_alive: str | None = None) -> Replica:
+        found = self.installed.get((server_id, tag)) or self.installed.get((server_id, f"{tag}:latest"))
         window = found.context_length if found else None
         return Replica(
-            server=addresses[server_id],
-            embedded=servers[server_id].embedded,
+            server=self._addresses[server_id],
+            embedded=self._servers[server_id].embedded,
             model=tag,
             num_ctx=min(num_ctx, window) if num_ctx and window else num_ctx,
             keep_alive=keep_alive or None,
@@ -82,43 +134,13 @@ def load() -> Catalog:
             capabilities=frozenset(found.capabilities) if found and found.capabilities is not None else None,
         )
 
-    by_expert: dict[int, list[Replica]] = {}
-    for row in models.Replica.objects.filter(enabled=True, server__in=servers):
-        by_expert.setdefault(row.expert_id, []).append(replica(row.server_id, row.model, row.num_ctx, row.keep_alive))
-    experts, default = {}, None
-    for row in models.Expert.objects.filter(enabled=True):
-        # Whoever has a model server of their own did not mean the small embedded model to answer first.
-        replicas = sorted(by_expert.get(row.pk, ()), key=lambda candidate: candidate.embedded)
-        experts[row.slug] = Expert(
-            slug=row.slug,
-            id=row.pk,
-            name=row.name,
-            description=row.description,
-            system_prompt=row.system_prompt,
-            defaults=row.defaults,
-            replicas=tuple(replicas),
-        )
-        if row.is_default:
-            default = row.slug
+
+def _models_by_tag(replicas: _Replicas) -> dict[str, Expert]:
     by_tag: dict[str, list[Replica]] = {}
-    for model in installed.values():
+    for (server_id, tag), model in replicas.installed.items():
         if model.answers_chats:
-            by_tag.setdefault(model.name, []).append(replica(model.server_id, model.name))
-    return Catalog(
-        experts=experts,
-        models={tag: Expert(slug=tag, name=tag, replicas=tuple(replicas)) for tag, replicas in by_tag.items()},
-        rules=tuple(
-            Rule(
-                id=row.pk,
-                name=row.name,
-                priority=row.priority,
-                expert=row.expert.slug,
-                keywords=tuple(row.keywords),
-            )
-            for row in models.RoutingRule.objects.filter(enabled=True, expert__enabled=True).select_related("expert")
-        ),
-        default=default,
-    )
+            by_tag.setdefault(tag, []).append(replicas.make(server_id, tag))
+    return {tag: Expert(slug=tag, name=tag, replicas=tuple(found)) for tag, found in by_tag.items()}
 
 
 catalog: LiveSnapshot[Catalog] = LiveSnapshot(load, name="catalog")

@@ -48,7 +48,7 @@ class EndpointError(Exception):
 class BadRequest(EndpointError):
     status = 400
     type = "invalid_request_error"
-    code = None
+    code: str | None = None
 
 
 class ContextLengthExceeded(BadRequest):

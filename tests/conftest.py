@@ -17,11 +17,10 @@ def new_data_dir() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_snapshots() -> Iterator[None]:
+def _fresh_snapshots() -> None:
     """No test sees the rows another one had."""
     for snapshot in LiveSnapshot.registry:
         snapshot.forget()
-    yield
 
 
 @pytest.fixture(autouse=True)
@@ -66,10 +65,10 @@ def _served_ollama(_ollama: ScriptedServer) -> Iterator[Served]:
 
 
 @pytest.fixture
-def ollama(_ollama: ScriptedServer) -> Iterator[ScriptedServer]:
+def ollama(_ollama: ScriptedServer) -> ScriptedServer:
     """A scripted Ollama server, without the traces of earlier tests."""
     _ollama.clear()
-    yield _ollama
+    return _ollama
 
 
 @pytest.fixture

