@@ -188,7 +188,10 @@ def read(*values: Any) -> list[ChatEvent]:
         ([chunk({"content": "a"}), chunk({"content": "b"}, index=1)], [Delta(content="a")]),
         ([{"choices": [], "prompt_filter_results": []}, chunk({"content": "a"})], [Delta(content="a")]),
         ([chunk({"content": "a"}) | {"timings": {"predicted_n": 1}, "error": None}], [Delta(content="a")]),
-        ([chunk({"content": "\ud83d"}), chunk({"content": "\ude42"})], [Delta(content="\ud83d"), Delta(content="\ude42")]),
+        (
+            [chunk({"content": "\ud83d"}), chunk({"content": "\ude42"})],
+            [Delta(content="\ud83d"), Delta(content="\ude42")],
+        ),
     ],
     ids=[
         "role first",
@@ -237,7 +240,9 @@ def test_the_servers_reason_is_told(reason):
     assert read(chunk({"content": "x"}), chunk(reason=reason), DONE)[-1] == Finish(reason=reason)
 
 
-@pytest.mark.parametrize(("reason", "told"), [("tool_calls", "tool_calls"), ("stop", "tool_calls"), ("length", "length")])
+@pytest.mark.parametrize(
+    ("reason", "told"), [("tool_calls", "tool_calls"), ("stop", "tool_calls"), ("length", "length")]
+)
 def test_an_answer_that_called_a_tool_ends_with_tool_calls_unless_it_was_cut(reason, told):
     assert read(fragment(0, "{}", id="a", name="f"), chunk(reason=reason), DONE)[-1] == Finish(reason=told)
 
@@ -313,7 +318,10 @@ def calls(*chunks: dict[str, Any]) -> list[tuple[str, str, str]]:
             [("a", "f", "{}"), ("b", "g", "{}")],
         ),
         ([fragment(0, "{}", id="", name="f")], [("call_new1", "f", "{}")]),
-        ([fragment(0, "{}", name="f"), fragment(1, "{}", name="g")], [("call_new1", "f", "{}"), ("call_new2", "g", "{}")]),
+        (
+            [fragment(0, "{}", name="f"), fragment(1, "{}", name="g")],
+            [("call_new1", "f", "{}"), ("call_new2", "g", "{}")],
+        ),
         (
             [fragment(None, "{}", id="a", name="f"), fragment(None, "{}", id="b", name="g")],
             [("a", "f", "{}"), ("b", "g", "{}")],
@@ -427,7 +435,11 @@ def test_an_error_event_is_a_failure_in_plain_words(error, words):
 
 def test_a_prompt_that_does_not_fit_is_told_as_such_though_the_status_was_200():
     """Clients shorten their history on this code (llama.cpp#14566 for the way it is sent)."""
-    error = {"code": 400, "message": "the request exceeds the available context size", "type": "exceed_context_size_error"}
+    error = {
+        "code": 400,
+        "message": "the request exceeds the available context size",
+        "type": "exceed_context_size_error",
+    }
     with pytest.raises(ContextLengthExceeded):
         read({"error": error})
 
