@@ -31,6 +31,16 @@ DATA_URI = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,
 
 # Options of Ollama that clients of local servers send at the top level (api/types.go, Options).
 TOP_LEVEL_OPTIONS = ("top_k", "min_p", "typical_p", "repeat_last_n", "repeat_penalty", "num_keep")
+LIFTED_OPTIONS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "num_predict": "max_tokens",
+    "stop": "stop",
+    "seed": "seed",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "num_ctx": "num_ctx",
+}
 # Parameters that would change the answer and that nothing here can carry out.
 REFUSED = {
     "logit_bias": "token numbers differ from model to model",
@@ -52,13 +62,13 @@ def parse_chat(body: bytes) -> ChatRequest:
         raise BadRequest(f"The body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise BadRequest("The body must be a JSON object with 'model' and 'messages'.")
-    fields = _Fields(data)
+    fields = _Fields(_with_options_lifted(data))
     for name, why in REFUSED.items():
         if data.get(name):
             raise _unsupported(name, f"'{name}' is not supported: {why}.")
     if (fields.number("n", 1, 128, whole=True) or 1) > 1:
         raise _unsupported("n", "Only n=1 is supported. Send the request several times instead.")
-    if set(fields.array("modalities") or ("text",)) != {"text"}:
+    if any(modality != "text" for modality in fields.array("modalities") or ()):
         raise _unsupported("modalities", "Only the modality 'text' is supported.")
     return ChatRequest(
         model=_model(fields),
@@ -78,6 +88,24 @@ def parse_chat(body: bytes) -> ChatRequest:
         num_ctx=fields.integer("num_ctx", 4, 100_000_000),
         options=_options(fields),
     )
+
+
+def _with_options_lifted(data: dict[str, Any]) -> dict[str, Any]:
+    """Return ``data`` with those of Ollama's options that have a parameter of their own put there.
+
+    So the client's ``options`` beat an expert's defaults like the parameters do, and work on every kind of server. A
+    parameter given both ways counts.
+    """
+    options = data.get("options")
+    if not isinstance(options, dict):
+        return data
+    rest = dict(options)
+    lifted = {LIFTED_OPTIONS[name]: rest.pop(name) for name in LIFTED_OPTIONS if rest.get(name) is not None}
+    if isinstance(lifted.get("max_tokens"), int) and lifted["max_tokens"] < 0:
+        del lifted["max_tokens"]  # Ollama's "no limit", which is what absence means
+    if data.get("max_completion_tokens") is not None:
+        lifted.pop("max_tokens", None)
+    return data | {name: value for name, value in lifted.items() if data.get(name) is None} | {"options": rest}
 
 
 class _Fields:
@@ -200,7 +228,7 @@ def _reasoning_effort(fields: _Fields) -> str | None:
     effort = (fields.object("reasoning") or {}).get("effort") or fields.data.get("reasoning_effort")
     if effort is None:
         return None
-    if effort not in THINK_LEVELS:
+    if not isinstance(effort, str) or effort not in THINK_LEVELS:
         raise _invalid("reasoning_effort", f"'reasoning_effort' must be one of {', '.join(THINK_LEVELS)}.")
     return str(effort)
 
@@ -221,8 +249,6 @@ def _think(fields: _Fields) -> bool | str | None:
 
 def _keep_alive(fields: _Fields) -> str | int | float | None:
     value: str | int | float | None = fields.get("keep_alive", (str, int, float), "seconds or a duration such as 5m")
-    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
-        return float(value)  # Ollama refuses a bare number as text; its meaning is clear
     return value
 
 

@@ -93,10 +93,24 @@ def openai_models(answer: Any) -> list[FoundModel]:
                 parameter_size=f"{meta['n_params'] / 1e6:.0f}M" if meta.get("n_params") else "",
                 quantization=meta.get("ftype") or "",
                 context_length=meta.get("n_ctx") or model.get("max_model_len"),
-                capabilities=tuple(capabilities) if capabilities else None,
+                capabilities=_llama_cpp_capabilities(capabilities) if capabilities else None,
             )
         )
     return found
+
+
+def _llama_cpp_capabilities(told: Iterable[str]) -> tuple[str, ...]:
+    """Return llama.cpp's capabilities in Ollama's words.
+
+    It tells images ("multimodal") but neither tools nor thinking: both are left to try, since it has a generic way
+    to call tools with any template.
+    """
+    found = set(told)
+    if "completion" in found:
+        found |= {"tools", "thinking"}
+    if "multimodal" in found:
+        found = found - {"multimodal"} | {"vision"}
+    return tuple(sorted(found))
 
 
 @transaction.atomic

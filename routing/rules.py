@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 # Scripts written without spaces between words: there a keyword fits wherever it stands.
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d]"
-)
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
+UNSPACED = re.compile(f"[{_UNSPACED}]")
+# A letter of a script with spaces: what may not stand right beside a keyword of such a script.
+_LETTER = rf"[^\W{_UNSPACED}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,8 @@ def keyword_pattern(keywords: Sequence[str]) -> re.Pattern[str]:
             continue
         body = r"\s+".join(re.escape(word) for word in words)
         first, last = words[0][0], words[-1][-1]
-        before = r"(?<!\w)" if _has_boundary(first) else ""
-        after = r"(?!\w)" if _has_boundary(last) else ""
+        before = f"(?<!{_LETTER})" if _has_boundary(first) else ""
+        after = f"(?!{_LETTER})" if _has_boundary(last) else ""
         choices.append(f"{before}{body}{after}")
     return re.compile("|".join(choices) or r"(?!)", re.IGNORECASE)
 

@@ -134,7 +134,7 @@ class UpstreamClient:
         except TimeoutError as error:
             raise _timed_out(server) from error
         except httpx.TransportError as error:
-            logger.info("model server unreachable server=%s error=%r", server.name, error.__cause__ or error)
+            logger.debug("model server unreachable server=%s error=%r", server.name, error.__cause__ or error)
             raise Unreachable(
                 f"The model server '{server.name}' cannot be reached. Try again in a moment; if it stays away, "
                 "an administrator should check that it runs and that its base URL is right.",

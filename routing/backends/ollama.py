@@ -9,7 +9,7 @@ from typing import Any
 
 from routing.backends import codec
 from routing.backends.protocol import ChatCall, ChatEvent, Delta, Finish, Json, Message, ToolCallDelta, Usage
-from routing.exceptions import BadRequest, UpstreamFailed
+from routing.exceptions import BadRequest, ContextLengthExceeded, EndpointError, UpstreamFailed
 
 # reasoning_effort -> think, as Ollama's own /v1 layer maps it (openai/openai.go)
 THINK_LEVELS: Mapping[str, bool | str] = {
@@ -42,7 +42,7 @@ def chat_payload(call: ChatCall) -> dict[str, Any]:
     if options := _options(call):
         payload["options"] = options
     if call.keep_alive is not None:
-        payload["keep_alive"] = call.keep_alive
+        payload["keep_alive"] = _duration(call.keep_alive)
     if request.tools and request.tool_choice != "none":
         _require(call, "tools", "tools")
         _refuse_unkept_tool_promises(call)
@@ -73,6 +73,13 @@ def _options(call: ChatCall) -> dict[str, Any]:
     }
     # None, not falsehood, means "not asked": a penalty of 0 and a seed of 0 must arrive.
     return dict(call.request.options) | {name: value for name, value in asked.items() if value is not None}
+
+
+def _duration(keep_alive: str | int | float) -> str | int | float:
+    """Return ``keep_alive`` as Ollama takes it: a bare number must be a number, not a text."""
+    if isinstance(keep_alive, str) and re.fullmatch(r"-?\d+(\.\d+)?", keep_alive):
+        return float(keep_alive) if "." in keep_alive else int(keep_alive)
+    return keep_alive
 
 
 def _think(call: ChatCall) -> bool | str | None:
@@ -168,7 +175,7 @@ class ChatStream:
         if not isinstance(data, dict):
             raise UpstreamFailed("The model server sent a line that is not a JSON object.")
         if data.get("error"):
-            raise UpstreamFailed(f"The model server stopped with an error: {error_text(data['error'])}")
+            raise stream_error(data["error"])
         events: list[ChatEvent] = []
         if delta := self._delta(data):
             events.append(delta)
@@ -235,18 +242,27 @@ def error_text(error: Any) -> str:
             try:
                 unwrapped = codec.loads(error)
             except ValueError:
-                return error
+                unwrapped = None
             if not isinstance(unwrapped, dict):
-                return error
+                return error or "no reason given"
             error = unwrapped
         if not isinstance(error, Mapping):
             break
         error = error.get("error") or error.get("message") or error.get("Status") or ""
-    return str(error) or "no reason given"
+    return (error if isinstance(error, str) else "") or "no reason given"
+
+
+def stream_error(error: Any) -> EndpointError:
+    """Return what a model server's error in the middle of its answer is to a client."""
+    text = error_text(error)
+    if speaks_of_context(text):
+        return ContextLengthExceeded(f"The prompt is too long for the model: {text}", param="messages")
+    return UpstreamFailed(f"The model server stopped with an error: {text}")
 
 
 CONTEXT_TEXT = re.compile(
-    r"context (?:length|window|size)|exceed_context|longer than the context|maximum context|too long for the",
+    r"context (?:length|window|size)|exceed_context|maximum model length|longer than the context"
+    r"|maximum context|too long for the",
     re.IGNORECASE,
 )
 

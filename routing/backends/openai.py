@@ -3,7 +3,7 @@
 from typing import Any
 
 from routing.backends import codec
-from routing.backends.ollama import error_text
+from routing.backends.ollama import stream_error
 from routing.backends.protocol import (
     ChatCall,
     ChatEvent,
@@ -55,7 +55,8 @@ def chat_payload(call: ChatCall) -> dict[str, Any]:
         # Always asked for, because every answer is accounted; the client sees it only if it asked too.
         "stream_options": {"include_usage": True},
     }
-    return payload | dict(request.options) | {name: value for name, value in asked.items() if value is not None}
+    # The client's own options give way to what the router decided.
+    return dict(request.options) | {name: value for name, value in asked.items() if value is not None} | payload
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -94,7 +95,8 @@ class ChatStream:
     def __init__(self, *, new_id: Any) -> None:
         self._new_id = new_id
         self._decoder = codec.EventDecoder()
-        self._indices: dict[Any, int] = {}
+        self._calls = 0
+        self._open: dict[Any, tuple[int, str | None]] = {}
         self._reason: str | None = None
         self._usage: Usage | None = None
         self.done = False
@@ -113,14 +115,15 @@ class ChatStream:
         if not isinstance(chunk, dict):
             raise UpstreamFailed("The model server sent an event that is not a JSON object.")
         if chunk.get("error"):
-            raise UpstreamFailed(f"The model server stopped with an error: {error_text(chunk['error'])}")
+            raise stream_error(chunk["error"])
         return self._chunk(chunk)
 
     def _end(self) -> list[ChatEvent]:
         if self._reason is None:
             raise UpstreamFailed("The model server ended its answer without a reason to finish.")
         self.done = True
-        return [Finish(reason=self._reason, usage=self._usage)]
+        called = self._reason == "stop" and self._calls
+        return [Finish(reason="tool_calls" if called else self._reason, usage=self._usage)]
 
     def _chunk(self, chunk: Json) -> list[ChatEvent]:
         if usage := chunk.get("usage"):
@@ -152,13 +155,19 @@ class ChatStream:
 
     def _tool_call(self, wire: Json) -> ToolCallDelta:
         function = wire.get("function") or {}
-        upstream_index = wire.get("index", len(self._indices))
-        first = upstream_index not in self._indices
-        index = self._indices.setdefault(upstream_index, len(self._indices))
+        place, identity = wire.get("index"), wire.get("id") or None
+        index, known_identity = self._open.get(place, (None, None))
+        # Some servers number every call 0, or none: another id is another call.
+        first = index is None or (identity is not None and identity != known_identity)
+        if first:
+            index, identity = self._calls, identity or self._new_id()
+            self._calls += 1
+            self._open[place] = (index, identity)
+        assert index is not None
         return ToolCallDelta(
             index=index,
             # Clients join what is repeated, so id and name are passed on only once.
-            id=(wire.get("id") or self._new_id()) if first else None,
+            id=identity if first else None,
             name=function.get("name") if first else None,
             arguments=function.get("arguments") or "",
         )

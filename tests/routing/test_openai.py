@@ -446,5 +446,5 @@ def test_a_prompt_that_does_not_fit_is_told_as_such_though_the_status_was_200():
 
 @pytest.mark.parametrize("broken", ["<html>", '{"choices": [', "[1]", '"text"', "null", ""])
 def test_an_event_that_is_no_object_is_a_failure(broken):
-    with pytest.raises(UpstreamFailed, match="not (a )?JSON"):
+    with pytest.raises(UpstreamFailed, match=r"not (a )?JSON"):
         read(broken)
