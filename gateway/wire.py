@@ -3,6 +3,7 @@
 Source: openai/openai-python, src/openai/types/chat.
 """
 
+import base64
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 from routing.backends import codec
 from routing.backends.ollama import THINK_LEVELS
 from routing.backends.protocol import (
+    OPTION_NAMES,
     ChatRequest,
     Delta,
     Finish,
@@ -31,23 +33,14 @@ DATA_URI = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,
 
 # Options of Ollama that clients of local servers send at the top level (api/types.go, Options).
 TOP_LEVEL_OPTIONS = ("top_k", "min_p", "typical_p", "repeat_last_n", "repeat_penalty", "num_keep")
-LIFTED_OPTIONS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "num_predict": "max_tokens",
-    "stop": "stop",
-    "seed": "seed",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "num_ctx": "num_ctx",
-}
+LIFTED_OPTIONS = {option: name for name, option in OPTION_NAMES.items()} | {"num_ctx": "num_ctx"}
 # Parameters that would change the answer and that nothing here can carry out.
 REFUSED = {
-    "logit_bias": "token numbers differ from model to model",
-    "audio": "no model here speaks",
+    "logit_bias": "token numbers differ from model to model; leave it out",
+    "audio": "no model here speaks; leave it out",
     "functions": "use 'tools' instead",
     "function_call": "use 'tool_choice' instead",
-    "web_search_options": "there is no web search",
+    "web_search_options": "there is no web search; leave it out",
 }
 
 
@@ -74,7 +67,7 @@ def parse_chat(body: bytes) -> ChatRequest:
         model=_model(fields),
         messages=_messages(fields),
         stream=fields.flag("stream") or False,
-        include_usage=bool((fields.object("stream_options") or {}).get("include_usage")),
+        include_usage=_Fields(fields.object("stream_options") or {}).flag("include_usage") or False,
         sampling=_sampling(fields),
         response_format=_response_format(fields),
         tools=_tools(fields),
@@ -101,8 +94,8 @@ def _with_options_lifted(data: dict[str, Any]) -> dict[str, Any]:
         return data
     rest = dict(options)
     lifted = {LIFTED_OPTIONS[name]: rest.pop(name) for name in LIFTED_OPTIONS if rest.get(name) is not None}
-    if isinstance(lifted.get("max_tokens"), int) and lifted["max_tokens"] < 0:
-        del lifted["max_tokens"]  # Ollama's "no limit", which is what absence means
+    if isinstance(lifted.get("max_tokens"), int | float) and lifted["max_tokens"] < 0:
+        rest["num_predict"] = lifted.pop("max_tokens")  # "no limit", which the parameter cannot say
     if data.get("max_completion_tokens") is not None:
         lifted.pop("max_tokens", None)
     return data | {name: value for name, value in lifted.items() if data.get(name) is None} | {"options": rest}
@@ -181,8 +174,8 @@ def _sampling(fields: _Fields) -> Sampling:
 
 
 def _stop(value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
+    if value is None or value == []:
+        return None  # an empty list would wipe the model's own
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(item, str) and item for item in values):
         raise _invalid("stop", "'stop' must be a text or a list of texts, none of them empty.")
@@ -342,12 +335,22 @@ def _image_part(part: Json, where: str) -> Image:
             param=where,
             code="invalid_image_url",
         )
+    if not found["data"].strip() or not _is_base64(found["data"].strip()):
+        raise BadRequest(f"'{where}.image_url.url' holds no valid base64.", param=where, code="invalid_image_url")
     detail = source.get("detail") if isinstance(source, dict) else None
     return Image(
         data=found["data"].strip(),
         mime=found["mime"] or "",
         detail=detail if isinstance(detail, str) else None,
     )
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 PART_READERS: Mapping[str, Callable[[Json, str], Part]] = {
@@ -488,7 +491,7 @@ class Collector:
                 {
                     "id": call["id"],
                     "type": "function",
-                    "function": {"name": call["name"], "arguments": call["arguments"]},
+                    "function": {"name": call["name"], "arguments": call["arguments"] or "{}"},
                 }
                 for _, call in sorted(self.calls.items())
             ]

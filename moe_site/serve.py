@@ -233,8 +233,9 @@ class Supervisor:
                 child.wait_stopped(deadline)
         connections.close_all()
         for wrapper in connections.all(initialized_only=True):
-            if hasattr(wrapper, "close_pool"):
-                wrapper.close_pool()
+            # Asking a wrapper for its pool would make one, and start the database for it.
+            if wrapper.alias in getattr(wrapper, "_connection_pools", ()):
+                wrapper.close_pool()  # type: ignore[attr-defined]
         if self.postgres:
             self.postgres.release()
 

@@ -41,13 +41,12 @@ async def models_find(address: ServerAddress, client: UpstreamClient) -> list[Fo
     places = asyncio.Semaphore(SHOWN_AT_ONCE)
 
     async def describe(tag: Json) -> FoundModel:
+        name = tag.get("name") or tag["model"]
         async with places:
             try:
-                shown = await client.request_json(address, "POST", "/api/show", {"model": tag["name"]})
+                shown = await client.request_json(address, "POST", "/api/show", {"model": name})
             except EndpointError as error:
-                logger.warning(
-                    "model cannot be described server=%s model=%s error=%s", address.name, tag["name"], error
-                )
+                logger.warning("model cannot be described server=%s model=%s error=%s", address.name, name, error)
                 shown = {}
         return ollama_model(tag, shown)
 
@@ -56,10 +55,11 @@ async def models_find(address: ServerAddress, client: UpstreamClient) -> list[Fo
 
 def ollama_model(tag: Json, shown: Json) -> FoundModel:
     """Return a model from its entry in /api/tags and the answer of /api/show (either may lack anything)."""
-    details = shown.get("details") or tag.get("details") or {}
+    told = {key: value for key, value in (shown.get("details") or {}).items() if value}
+    details = (tag.get("details") or {}) | told
     capabilities = shown.get("capabilities") or tag.get("capabilities")
     return FoundModel(
-        name=tag["name"],
+        name=tag.get("name") or tag["model"],
         family=details.get("family") or "",
         parameter_size=details.get("parameter_size") or "",
         quantization=details.get("quantization_level") or "",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from django.conf import settings
 
 from routing.backends.client import Timeouts, UpstreamClient, server_answers
-from routing.backends.protocol import ChatCall, ChatEvent, ChatRequest, Message, ServerAddress, Text
+from routing.backends.protocol import OPTION_NAMES, ChatCall, ChatEvent, ChatRequest, Message, ServerAddress, Text
 from routing.catalog import Expert, Replica
 from routing.exceptions import BadRequest, EndpointError, Unavailable, Unreachable
 from routing.router import Decision
@@ -76,7 +76,11 @@ def prepare(expert: Expert, replica: Replica, request: ChatRequest) -> ChatCall:
     messages = request.messages
     if expert.system_prompt and not any(message.role in ("system", "developer") for message in messages):
         messages = (Message(role="system", parts=(Text(text=expert.system_prompt),)), *messages)
-    unset = {name: value for name, value in expert.defaults.items() if getattr(request.sampling, name, None) is None}
+    unset = {
+        name: value
+        for name, value in expert.defaults.items()
+        if getattr(request.sampling, name, None) is None and OPTION_NAMES.get(name) not in request.options
+    }
     if unset:
         request = replace(request, sampling=replace(request.sampling, **unset))
     if request.num_ctx and replica.context_length and request.num_ctx > replica.context_length:

@@ -2,11 +2,16 @@
 
 import functools
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# Scripts written without spaces between words: there a keyword fits wherever it stands.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
+# Scripts written without spaces between words, and Korean, whose particles follow a word without one: there a
+# keyword fits wherever it stands.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
+    "\uf900-\ufaff\uff66-\uff9d"
+)
 UNSPACED = re.compile(f"[{_UNSPACED}]")
 # A letter of a script with spaces: what may not stand right beside a keyword of such a script.
 _LETTER = rf"[^\W{_UNSPACED}]"
@@ -31,6 +36,7 @@ class Match:
 
 def first_match(rules: Iterable[Rule], text: str) -> Match | None:
     """Return the first of ``rules`` (in their order) that fits ``text``, with the keyword that made it fit."""
+    text = unicodedata.normalize("NFC", text)
     for rule in rules:
         if found := keyword_pattern(rule.keywords).search(text):
             return Match(rule=rule, keyword=found.group(0))
@@ -42,7 +48,7 @@ def keyword_pattern(keywords: Sequence[str]) -> re.Pattern[str]:
     """Return a pattern for any of ``keywords`` on word boundaries; spaces in a phrase fit any white space."""
     choices = []
     for keyword in keywords:
-        words = keyword.split()
+        words = unicodedata.normalize("NFC", keyword).split()
         if not words:
             continue
         body = r"\s+".join(re.escape(word) for word in words)

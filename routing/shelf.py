@@ -346,8 +346,9 @@ def best_model(place: Place, installed: Iterable[InstalledModel]) -> InstalledMo
 
 
 def _size(model: InstalledModel) -> tuple[float, str]:
-    """Return the number of parameters (or the file's size, where the server tells no more), then the name for ties."""
-    match = re.match(r"([\d.]+)\s*([KMBT])", model.parameter_size.upper())
+    """Return the number of parameters, guessed from the file where the server does not tell, and the name for ties."""
+    match = re.match(r"(?:(\d+)X)?([\d.]+)\s*([KMBT])", model.parameter_size.upper())
     if match:
-        return float(match[1]) * {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}[match[2]], model.name
-    return float(model.size_bytes or 0), model.name
+        return int(match[1] or 1) * float(match[2]) * {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}[match[3]], model.name
+    # The usual four-bit quantisation takes about 0.6 bytes a parameter.
+    return (model.size_bytes or 0) / 0.6, model.name

@@ -6,8 +6,9 @@ transport, 1,500 on this one).
 
 import asyncio
 import logging
+import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -44,6 +45,9 @@ KEEPALIVE_SECONDS = 4.0
 RETRY_AFTER_SECONDS = 5.0
 PROBE_SECONDS = 3.0
 ERROR_BODY_BYTES = 64 * 1024
+
+
+OUT_OF_MEMORY = re.compile(r"out of memory|(?:more|enough|insufficient) (?:system )?memory", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +90,16 @@ class UpstreamClient:
             started = False
             async with aclosing(self._lines(response, server, first_deadline)) as lines:
                 async for line in lines:
-                    for event in stream.feed(line):
+                    for event in _understood(stream.feed, line):
                         started = True
                         yield event
                     if stream.done:
                         return
+            for event in stream.end():
+                started = True
+                yield event
+            if stream.done:
+                return
             raise UpstreamFailed(
                 f"The model server '{server.name}' broke off in the middle of its answer."
                 if started
@@ -198,6 +207,14 @@ def _timed_out(server: ServerAddress) -> UpstreamTimedOut:
     )
 
 
+def _understood(feed: Callable[[bytes], list[ChatEvent]], line: bytes) -> list[ChatEvent]:
+    try:
+        return feed(line)
+    except (AttributeError, KeyError, TypeError) as error:
+        # Valid JSON of a shape no protocol knows: {"message": "text"}, {"choices": [null]}.
+        raise UpstreamFailed("The model server sent something that is no answer.") from error
+
+
 def _chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
     # httpx types it as an iterator; it is a generator, and is to be closed.
     return cast("AsyncGenerator[bytes]", response.aiter_raw())
@@ -245,9 +262,11 @@ def refusal(server: ServerAddress, status: int, body: bytes, headers: Mapping[st
             f"The model server '{server.name}' cannot take the request now: {text}",
             retry_after=_retry_after(headers),
         )
-    if status < 500:
+    if status < 500 and status not in (405, 408, 409):
         return BadRequest(f"The model server '{server.name}' refused the request: {text}")
-    return UpstreamFailed(f"The model server '{server.name}' failed: {text}")
+    # What no retry mends should not load the server three times over.
+    lasting = False if OUT_OF_MEMORY.search(text) else None
+    return UpstreamFailed(f"The model server '{server.name}' failed: {text}", should_retry=lasting)
 
 
 def _body_text(body: bytes) -> str:
@@ -262,6 +281,6 @@ def _body_text(body: bytes) -> str:
 
 def _retry_after(headers: Mapping[str, str]) -> float:
     try:
-        return max(0.0, float(headers.get("retry-after", RETRY_AFTER_SECONDS)))
+        return min(max(0.0, float(headers.get("retry-after", RETRY_AFTER_SECONDS))), 3600.0)
     except ValueError:
         return RETRY_AFTER_SECONDS

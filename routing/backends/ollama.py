@@ -23,18 +23,13 @@ THINK_LEVELS: Mapping[str, bool | str] = {
     "ultra": "max",
 }
 
-# Options whose change makes Ollama load the model again (server/sched.go, needsReload).
-LOAD_TIME_OPTIONS = frozenset(
-    {"num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"}
-)
-
 
 def chat_payload(call: ChatCall) -> dict[str, Any]:
     """Return the body of POST /api/chat for ``call``; raises BadRequest for what Ollama cannot take."""
     request = call.request
     payload: dict[str, Any] = {
         "model": call.model,
-        "messages": [_message(message, call.messages) for message in call.messages],
+        "messages": [_message(message, call.messages[:place]) for place, message in enumerate(call.messages)],
         "stream": True,
         "truncate": False,  # a prompt that does not fit is an error, never a silent loss
         "shift": False,
@@ -184,6 +179,10 @@ class ChatStream:
             events.append(self._finish(data))
         return events
 
+    def end(self) -> list[ChatEvent]:
+        """Return what the end of the connection completes: nothing, as an answer ends with done alone."""
+        return []
+
     def _delta(self, data: Json) -> Delta | None:
         message = data.get("message") or {}
         delta = Delta(
@@ -196,6 +195,7 @@ class ChatStream:
 
     def _tool_call(self, native: Json) -> ToolCallDelta:
         function = native.get("function") or {}
+        arguments = function.get("arguments") or {}
         # Ollama numbers every call 0 for models without a parser of their own; clients need 0, 1, 2.
         index = self._tool_calls
         self._tool_calls += 1
@@ -203,7 +203,7 @@ class ChatStream:
             index=index,
             id=native.get("id") or self._new_id(),
             name=function.get("name") or "",
-            arguments=codec.dumps(function.get("arguments") or {}).decode(),
+            arguments=arguments if isinstance(arguments, str) else codec.dumps(arguments).decode(),
         )
 
     def _finish(self, data: Json) -> Finish:
@@ -244,12 +244,16 @@ def error_text(error: Any) -> str:
             except ValueError:
                 unwrapped = None
             if not isinstance(unwrapped, dict):
-                return error or "no reason given"
+                return ADDRESS.sub("[address]", error) or "no reason given"
             error = unwrapped
         if not isinstance(error, Mapping):
             break
-        error = error.get("error") or error.get("message") or error.get("Status") or ""
-    return (error if isinstance(error, str) else "") or "no reason given"
+        error = error.get("error") or error.get("message") or error.get("detail") or error.get("Status") or ""
+    return ADDRESS.sub("[address]", error if isinstance(error, str) else "") or "no reason given"
+
+
+# What a client need not know of the network behind the gateway.
+ADDRESS = re.compile(r"https?://[^\s\"'<>]+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b")
 
 
 def stream_error(error: Any) -> EndpointError:

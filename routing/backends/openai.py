@@ -1,5 +1,6 @@
 """The OpenAI-compatible chat protocol of llama.cpp, vLLM and others: a call into JSON, events back. Pure."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from routing.backends import codec
@@ -96,7 +97,7 @@ class ChatStream:
         self._new_id = new_id
         self._decoder = codec.EventDecoder()
         self._calls = 0
-        self._open: dict[Any, tuple[int, str | None]] = {}
+        self._open: dict[Any, _OpenCall] = {}
         self._reason: str | None = None
         self._usage: Usage | None = None
         self.done = False
@@ -117,6 +118,11 @@ class ChatStream:
         if chunk.get("error"):
             raise stream_error(chunk["error"])
         return self._chunk(chunk)
+
+    def end(self) -> list[ChatEvent]:
+        """Return what the end of the connection completes: the last event, and an answer that named its finish."""
+        events = self.feed(b"")
+        return events if self.done or self._reason is None else [*events, *self._end()]
 
     def _end(self) -> list[ChatEvent]:
         if self._reason is None:
@@ -155,19 +161,25 @@ class ChatStream:
 
     def _tool_call(self, wire: Json) -> ToolCallDelta:
         function = wire.get("function") or {}
-        place, identity = wire.get("index"), wire.get("id") or None
-        index, known_identity = self._open.get(place, (None, None))
-        # Some servers number every call 0, or none: another id is another call.
-        first = index is None or (identity is not None and identity != known_identity)
-        if first:
-            index, identity = self._calls, identity or self._new_id()
+        place, identity, name = wire.get("index"), wire.get("id") or None, function.get("name") or None
+        call = self._open.get(place)
+        # Some servers number every call 0, or none; others give each fragment an id of its own. A new call is one
+        # that brings a name, and an id that is not the open one's (or no number to tell by).
+        if call is None or (name and call.named and (identity != call.id if identity else place is None)):
+            call = self._open[place] = _OpenCall(index=self._calls, id=identity or self._new_id())
             self._calls += 1
-            self._open[place] = (index, identity)
-        assert index is not None
-        return ToolCallDelta(
-            index=index,
-            # Clients join what is repeated, so id and name are passed on only once.
-            id=identity if first else None,
-            name=function.get("name") if first else None,
-            arguments=function.get("arguments") or "",
-        )
+            identity = call.id
+        else:
+            identity = None  # clients join what is repeated, so id and name are passed on only once
+        name = None if call.named else name
+        call.named = call.named or bool(name)
+        return ToolCallDelta(index=call.index, id=identity, name=name, arguments=function.get("arguments") or "")
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    """A tool call whose fragments are arriving."""
+
+    index: int
+    id: str
+    named: bool = False

@@ -89,6 +89,18 @@ class Sampling:
     frequency_penalty: float | None = None
 
 
+# A sampling parameter's name among Ollama's options (api/types.go, Options), where a client may put it too.
+OPTION_NAMES: Mapping[str, str] = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_tokens": "num_predict",
+    "stop": "stop",
+    "seed": "seed",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseFormat:
     """``kind`` is "text", "json_object" or "json_schema"; ``schema`` belongs to the last."""

@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from moe_site.embedded.postgres import EmbeddedPostgres
 from tests.conftest import new_data_dir
 from tests.serving import ROOT, Served
 
@@ -311,3 +312,27 @@ def test_ctrl_c_stops_cleanly():
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(20) == 0
     assert running.processes() == []
+
+
+def test_another_postgresql_and_several_workers():
+    server = EmbeddedPostgres(new_data_dir())
+    server.acquire()
+    environment = {"DATABASE_URL": f"postgres://postgres@/moe?host={server.socket_dir}", "REQUIRE_API_KEY": "false"}
+    try:
+        running = Served(new_data_dir(), "--port", "0", "--workers", "2", environment=environment).start()
+        try:
+            assert not (running.data_dir / "postgres").exists()
+            # Anonymous clients are let in on loopback; a change reaches every worker within two seconds.
+            running.manage("shell", "-c", "from routing.models import Expert; Expert.objects.all().delete()")
+            time.sleep(2)
+            seen = {_models_seen(running) for _ in range(30)}
+            assert seen == {"auto"}
+        finally:
+            assert running.stop() == 0
+    finally:
+        server.release()
+
+
+def _models_seen(running):
+    with httpx.Client(base_url=running.url) as fresh_connection:
+        return ",".join(model["id"] for model in fresh_connection.get("/v1/models").json()["data"])

@@ -56,6 +56,7 @@ def test_a_plain_request_carries_nothing_the_client_did_not_ask_for(asked):
         ({"logprobs": True, "top_logprobs": 0}, {"logprobs": True, "top_logprobs": 0}),
         ({"top_k": 1, "min_p": 0}, {"top_k": 1, "min_p": 0}),
         ({"options": {"top_k": 1, "temperature": 0.1}, "temperature": 0.9}, {"top_k": 1, "temperature": 0.9}),
+        ({"options": {"num_predict": 10, "stop": ["a"], "seed": 0}}, {"max_tokens": 10, "stop": ["a"], "seed": 0}),
         ({"tools": [tool()]}, {"tools": [tool()]}),
         ({"tools": [tool()], "tool_choice": "none"}, {"tools": [tool()], "tool_choice": "none"}),
         ({"tools": [tool()], "tool_choice": FUNCTION}, {"tools": [tool()], "tool_choice": FUNCTION}),
@@ -74,7 +75,12 @@ def test_what_the_client_sent_reaches_the_server(asked, wire):
 
 @pytest.mark.parametrize(
     ("asked", "param"),
-    [({"num_ctx": 8192}, "num_ctx"), ({"keep_alive": "5m"}, "keep_alive"), ({"think": False}, "think")],
+    [
+        ({"num_ctx": 8192}, "num_ctx"),
+        ({"options": {"num_ctx": 8192}}, "num_ctx"),
+        ({"keep_alive": "5m"}, "keep_alive"),
+        ({"think": False}, "think"),
+    ],
 )
 def test_ollamas_extensions_are_refused_rather_than_dropped(asked, param):
     with pytest.raises(BadRequest, match="Leave it out") as caught:
@@ -326,6 +332,13 @@ def calls(*chunks: dict[str, Any]) -> list[tuple[str, str, str]]:
             [fragment(None, "{}", id="a", name="f"), fragment(None, "{}", id="b", name="g")],
             [("a", "f", "{}"), ("b", "g", "{}")],
         ),
+        ([fragment(None, "{", id="a", name="f"), fragment(None, "}")], [("a", "f", "{}")]),
+        (
+            [fragment(None, "{}", name="f"), fragment(None, "{}", name="g")],
+            [("call_new1", "f", "{}"), ("call_new2", "g", "{}")],
+        ),
+        # Older vLLM makes an id for each fragment (the default of its DeltaToolCall).
+        ([fragment(0, "{", id="a", name="f"), fragment(0, "}", id="b")], [("a", "f", "{}")]),
         (
             [fragment(0, '{"x":1}', id="a", name="f"), fragment(0, '{"y":2}', id="b", name="g")],
             [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')],
@@ -343,6 +356,9 @@ def calls(*chunks: dict[str, Any]) -> list[tuple[str, str, str]]:
         "empty id",
         "no ids",
         "no indices",
+        "no index, fragments",
+        "neither indices nor ids",
+        "an id for each fragment",
         "all numbered 0",
     ],
 )
