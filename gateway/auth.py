@@ -21,6 +21,11 @@ class Caller:
     prefix: str = ""
     expires_at: datetime | None = None
 
+    @property
+    def tenant(self) -> str:
+        """Whose turn it is in a queue: each key is served fairly beside the others."""
+        return self.prefix or "anonymous"
+
     # What REST framework's permissions ask of a user.
     @property
     def is_authenticated(self) -> bool:

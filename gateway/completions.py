@@ -47,7 +47,7 @@ async def complete(request: ChatRequest, *, caller: Caller, request_id: str) -> 
         decision = decide(request, await catalog.aget())
         account.decision = decision
         head = Head(id=head.id, created=head.created, model=decision.expert.slug)
-        async with aclosing(shared_pool().chat(decision, request)) as events:
+        async with aclosing(shared_pool().chat(decision, request, tenant=caller.tenant)) as events:
             async for event in events:
                 if isinstance(event, Attempt):
                     account.replica = event.replica

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from django.conf import settings
 
@@ -18,6 +19,7 @@ from routing.router import Decision
 logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 0.1
+Event = TypeVar("Event")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,30 +33,41 @@ class Pool:
     """One a process and event loop; holds the client whose connections all requests share."""
 
     def __init__(self, client: UpstreamClient, *, max_retries: int) -> None:
-        self._client = client
+        self.client = client
         self._max_retries = max_retries
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self.client.aclose()
 
     async def answers(self, server: ServerAddress) -> bool:
         """Tell whether a model server is there."""
-        return await server_answers(server, self._client)
+        return await server_answers(server, self.client)
 
-    async def chat(self, decision: Decision, request: ChatRequest) -> AsyncGenerator[Attempt | ChatEvent]:
-        """Yield an Attempt for each replica tried, then the answer's events. Raises EndpointError.
+    def chat(self, decision: Decision, request: ChatRequest, *, tenant: str) -> AsyncGenerator[Attempt | ChatEvent]:
+        """Yield an Attempt for each replica tried, then the answer's events. Raises EndpointError."""
+
+        def start(replica: Replica) -> AsyncGenerator[ChatEvent]:
+            return self.client.chat(replica.server, prepare(decision.expert, replica, request))
+
+        return self.run(decision, start, tenant=tenant)
+
+    async def run(
+        self, decision: Decision, start: Callable[[Replica], AsyncGenerator[Event]], *, tenant: str
+    ) -> AsyncGenerator[Attempt | Event]:
+        """Yield an Attempt for each replica tried, then what ``start(replica)`` yields. Raises EndpointError.
+
+        ``tenant`` is whose request it is (an API key's prefix); waiting requests are served fairly among tenants.
 
         Until the first event, a replica that cannot be reached is tried again (UPSTREAM_MAX_RETRIES), and one
         that fails gives way to the next. After it an error ends the answer: two answers are never spliced.
         """
         failure: EndpointError | None = None
         for replica in decision.expert.replicas_that(decision.needs):
-            call = prepare(decision.expert, replica, request)
             for attempt in range(1 + self._max_retries):
                 yield Attempt(replica=replica)
                 started = False
                 try:
-                    async with aclosing(self._client.chat(replica.server, call)) as events:
+                    async with aclosing(start(replica)) as events:
                         async for event in events:
                             started = True
                             yield event
