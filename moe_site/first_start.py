@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
-from gateway.models import ApiKey
+from gateway.models import ApiKey, key_digest
 from moe_site.embedded import llama
 from routing.backends.client import Timeouts, UpstreamClient, server_answers
 from routing.backends.protocol import ServerAddress, ServerKind
@@ -47,6 +47,14 @@ def secrets_create() -> Secrets:
     if not ApiKey.objects.exists():
         _, key = ApiKey.objects.issue(name="first key", note="Made at the first start.")
     return Secrets(admin_password=password, api_key=key)
+
+
+def secrets_forget(found: Secrets) -> None:
+    """Take back what ``secrets_create`` made, so that the next start makes and shows it again."""
+    if found.admin_password:
+        get_user_model().objects.filter(username=ADMIN_NAME).delete()
+    if found.api_key:
+        ApiKey.objects.filter(digest=key_digest(found.api_key)).delete()
 
 
 def configured_servers_answer() -> bool:

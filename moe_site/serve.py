@@ -137,19 +137,16 @@ class Supervisor:
         model = self._start_model(own_servers_answer=first_start.configured_servers_answer())
         first_start.embedded_server_record(model)
         servers = first_start.shelf_fill()
-        connections.close_all()
-        for number in range(self.worker_count):
-            command = [sys.executable, "-m", "moe_site.worker", f"--socket={listening.fileno()}"]
-            worker = Child(f"worker {number + 1}", command, pass_fds=(listening.fileno(),))
-            worker.start()
-            self.workers.append(worker)
-        address = listening.getsockname()
-        self._wait_until(lambda: answers(address, "/health/live"), what="the web server")
+        found = first_start.secrets_create()
+        try:
+            self._start_workers(listening)
+        except BaseException:
+            first_start.secrets_forget(found)  # nobody was shown them
+            raise
         self.write(
             banner.text(
-                url=url_of(address),
-                # Made last: a start that fails must not have used up what is shown only once.
-                secrets=first_start.secrets_create(),
+                url=url_of(listening.getsockname()),
+                secrets=found,
                 servers=servers,
                 embedded_model=llama.MODEL if model else None,
                 embedded_database=self.postgres is not None,
@@ -157,6 +154,15 @@ class Supervisor:
                 seconds=time.monotonic() - began,
             )
         )
+
+    def _start_workers(self, listening: socket.socket) -> None:
+        connections.close_all()
+        for number in range(self.worker_count):
+            command = [sys.executable, "-m", "moe_site.worker", f"--socket={listening.fileno()}"]
+            worker = Child(f"worker {number + 1}", command, pass_fds=(listening.fileno(),))
+            worker.start()
+            self.workers.append(worker)
+        self._wait_until(lambda: answers(listening.getsockname(), "/health/live"), what="the web server")
 
     def _prepare_database(self) -> None:
         if not settings.DATABASE_URL:
