@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test lint format clean
+.PHONY: help setup run test bench lint format clean clients
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,17 @@ run: setup ## Start everything on http://127.0.0.1:8000
 
 test: setup ## Run the test suite on its own embedded services
 	$(BIN)/python -m pytest
+
+clients: setup .venv-clients/.installed ## Install the clients that tests/clients runs (Node.js is optional)
+	@if command -v npm >/dev/null; then cd tests/clients && npm install --no-audit --no-fund --no-package-lock --silent; else echo "npm was not found: tests with Node clients will be skipped"; fi
+
+.venv-clients/.installed: tests/clients/requirements.txt
+	@test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+bench: setup ## Measure this gateway beside LiteLLM, e.g. make bench ARGS=--quick
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: setup ## ruff (check and format) and mypy
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from gateway.errors import AuthenticationFailed
-from gateway.models import ApiKey, key_digest
+from gateway.models import WEIGHTS, ApiKey, Priority, key_digest
 from routing.live import LiveSnapshot
 
 
@@ -20,6 +20,7 @@ class Caller:
     name: str = "anonymous"
     prefix: str = ""
     expires_at: datetime | None = None
+    weight: float = 1.0
 
     @property
     def tenant(self) -> str:
@@ -34,7 +35,13 @@ class Caller:
 
 def load() -> Mapping[str, Caller]:
     return {
-        key.digest: Caller(key_id=key.pk, name=key.name, prefix=key.prefix, expires_at=key.expires_at)
+        key.digest: Caller(
+            key_id=key.pk,
+            name=key.name,
+            prefix=key.prefix,
+            expires_at=key.expires_at,
+            weight=WEIGHTS[Priority(key.priority)],
+        )
         for key in ApiKey.objects.usable()
     }
 

@@ -1,5 +1,6 @@
 """The doors that stream."""
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from django.conf import settings
@@ -8,6 +9,9 @@ from gateway import sse, wire
 from gateway.auth import identify, keys
 from gateway.completions import Routed, complete
 from gateway.http import EventStream, HttpConsumer
+from routing.backends.protocol import ChatEvent, ChatRequest
+
+Events = AsyncGenerator[Routed | ChatEvent]
 
 
 class ChatCompletions(HttpConsumer):
@@ -18,26 +22,28 @@ class ChatCompletions(HttpConsumer):
         request = wire.parse_chat(body)
         async with aclosing(complete(request, caller=caller, request_id=self.request_id)) as events:
             if request.stream:
-                await self._stream(events, include_usage=request.include_usage)
+                await self._stream(events, request)
             else:
                 await self._collect(events)
 
-    async def _collect(self, events) -> None:  # type: ignore[no-untyped-def]
-        answer = wire.Collector()
+    async def _collect(self, events: Events) -> None:
+        answer = wire.Completion()
         async for event in events:
             if isinstance(event, Routed):
                 self.extra_headers, head = event.headers(), event.head
             else:
                 answer.add(event)
-        await self.send_json(answer.completion(head))
+        if adjusted := answer.adjusted:
+            self.extra_headers["X-MoE-Adjusted"] = ",".join(adjusted)
+        await self.send_json(answer.whole(head))
 
-    async def _stream(self, events, *, include_usage: bool) -> None:  # type: ignore[no-untyped-def]
+    async def _stream(self, events: Events, request: ChatRequest) -> None:
         writer: wire.ChunkWriter | None = None
         async with EventStream(self, heartbeat=settings.STREAM_HEARTBEAT_SECONDS) as stream:
             async for event in events:
                 if isinstance(event, Routed):
                     self.extra_headers = event.headers()
-                    writer = wire.ChunkWriter(event.head, include_usage=include_usage)
+                    writer = wire.ChunkWriter(event.head, include_usage=request.include_usage, choices=request.n)
                     continue
                 assert writer is not None
                 await stream.write(b"".join(sse.data(chunk) for chunk in writer.write(event)))

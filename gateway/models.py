@@ -27,6 +27,16 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return row, text
 
 
+class Priority(models.TextChoices):
+    HIGH = "high", "high"
+    NORMAL = "normal", "normal"
+    LOW = "low", "low"
+
+
+# How many turns in a queue a key of this priority gets, beside one of normal.
+WEIGHTS = {Priority.HIGH: 4.0, Priority.NORMAL: 1.0, Priority.LOW: 0.5}
+
+
 class ApiKey(models.Model):
     name = models.CharField(max_length=200, help_text="Who or what uses it, for example <i>Open WebUI</i>.")
     prefix = models.CharField(max_length=20, editable=False, help_text="How the key begins, to recognise it by.")
@@ -34,6 +44,12 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: it does not expire.")
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    priority = models.CharField(
+        max_length=10,
+        choices=Priority.choices,
+        default=Priority.NORMAL,
+        help_text="Its share of a busy model: high gets four turns for one of normal, low one for two.",
+    )
     note = models.TextField(blank=True, default="")
 
     objects = ApiKeyQuerySet.as_manager()

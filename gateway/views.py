@@ -7,9 +7,9 @@ from rest_framework.views import APIView
 
 from gateway import wire
 from gateway.health import health
-from routing.catalog import Expert, catalog
+from routing.catalog import Catalog, Expert, catalog
 from routing.exceptions import ModelNotFound
-from routing.router import AUTO
+from routing.router import AUTO, IN_PROCESS
 
 # OpenAI's objects need a time of creation; experts and tags have none that would mean anything to a client.
 CREATED = 1_735_689_600
@@ -23,10 +23,11 @@ class Models(APIView):
         names = [
             AUTO,
             *(slug for slug, expert in known.experts.items() if expert.replicas),
-            *sorted(known.models),
+            *sorted({*known.models, *known.embedders}),
+            IN_PROCESS.slug,
         ]
         return Response(
-            {"object": "list", "data": [_described(name, known.find(name)) for name in dict.fromkeys(names)]}
+            {"object": "list", "data": [_described(name, _find(name, known)) for name in dict.fromkeys(names)]}
         )
 
 
@@ -34,12 +35,17 @@ class Model(APIView):
     """GET /v1/models/{id}; an id may hold slashes."""
 
     def get(self, request: Request, name: str) -> Response:
-        expert = catalog.get().find(name)
+        expert = _find(name, catalog.get())
         if name != AUTO and (expert is None or not expert.replicas):
             raise ModelNotFound(
                 f"The model '{name}' does not exist. GET /v1/models lists those that do.", param="model"
             )
         return Response(_described(name, expert))
+
+
+def _find(name: str, known: Catalog) -> Expert | None:
+    """Return who answers to ``name``, chats or embeddings."""
+    return known.find(name) or known.find_embedder(name) or (IN_PROCESS if name == IN_PROCESS.slug else None)
 
 
 def _described(name: str, expert: Expert | None) -> dict[str, object]:

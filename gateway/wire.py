@@ -1,14 +1,15 @@
 """OpenAI's chat completion, from its JSON and to its JSON. Pure.
 
-Source: openai/openai-python, src/openai/types/chat.
+Source: openai/openai-python, src/openai/types/chat. What becomes of each parameter is in parameters.py.
 """
 
-import base64
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway.fields import Fields, invalid, unsupported
+from gateway.parameters import NO_EFFECT, REFUSED
+from gateway.turns import read_messages
 from routing.backends import codec
 from routing.backends.ollama import THINK_LEVELS
 from routing.backends.protocol import (
@@ -16,32 +17,31 @@ from routing.backends.protocol import (
     ChatRequest,
     Delta,
     Finish,
-    Image,
     Json,
-    Message,
-    Part,
     ResponseFormat,
     Sampling,
-    Text,
-    ToolCall,
     Usage,
 )
 from routing.exceptions import BadRequest
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
-DATA_URI = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(?P<data>.*)\Z", re.DOTALL)
-
+MOST_CHOICES = 16
 # Options of Ollama that clients of local servers send at the top level (api/types.go, Options).
 TOP_LEVEL_OPTIONS = ("top_k", "min_p", "typical_p", "repeat_last_n", "repeat_penalty", "num_keep")
-LIFTED_OPTIONS = {option: name for name, option in OPTION_NAMES.items()} | {"num_ctx": "num_ctx"}
-# Parameters that would change the answer and that nothing here can carry out.
-REFUSED = {
-    "logit_bias": "token numbers differ from model to model; leave it out",
-    "audio": "no model here speaks; leave it out",
-    "functions": "use 'tools' instead",
-    "function_call": "use 'tool_choice' instead",
-    "web_search_options": "there is no web search; leave it out",
+LIFTED_OPTIONS = {option: name for name, option in OPTION_NAMES.items()} | {
+    name: name for name in ("num_ctx", *TOP_LEVEL_OPTIONS)
 }
+# Other servers' names of what has a name here.
+ALIASES = {
+    "max_output_tokens": "max_tokens",
+    "max_new_tokens": "max_tokens",
+    "num_predict": "max_tokens",
+    "n_predict": "max_tokens",
+    "stop_sequences": "stop",
+    "repetition_penalty": "repeat_penalty",
+}
+REFUSED_PARAMETERS = frozenset(name for name in REFUSED if "." not in name)
+REFUSED_OPTIONS = frozenset(name.removeprefix("options.") for name in REFUSED if name.startswith("options."))
+MAY_BE_UNLIMITED = ("num_predict", "n_predict")  # negative: no limit, which max_tokens cannot say
 
 
 # --- in -----------------------------------------------------------------------------------------------------
@@ -55,99 +55,100 @@ def parse_chat(body: bytes) -> ChatRequest:
         raise BadRequest(f"The body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise BadRequest("The body must be a JSON object with 'model' and 'messages'.")
-    fields = _Fields(_with_options_lifted(data))
-    for name, why in REFUSED.items():
-        if data.get(name):
-            raise _unsupported(name, f"'{name}' is not supported: {why}.")
-    if (fields.number("n", 1, 128, whole=True) or 1) > 1:
-        raise _unsupported("n", "Only n=1 is supported. Send the request several times instead.")
+    return read_chat(Fields(settled(data)))
+
+
+def read_chat(fields: Fields) -> ChatRequest:
+    """Return the request that ``fields`` (of a settled object) make; raises BadRequest."""
+    for name in fields.held(REFUSED_PARAMETERS):
+        if fields.raw(name):
+            raise _refused(name)
     if any(modality != "text" for modality in fields.array("modalities") or ()):
-        raise _unsupported("modalities", "Only the modality 'text' is supported.")
-    return ChatRequest(
+        raise unsupported("modalities", "Only the modality 'text' is supported.")
+    tools, tool_choice = _tools_and_choice(fields)
+    effort, think, thinking_ignored = _thinking(fields)
+    stream_options = Fields(fields.object("stream_options") or {})
+    options, options_ignored = _options(fields)
+    request = ChatRequest(
         model=_model(fields),
-        messages=_messages(fields),
+        messages=read_messages(fields),
         stream=fields.flag("stream") or False,
-        include_usage=_Fields(fields.object("stream_options") or {}).flag("include_usage") or False,
+        include_usage=stream_options.flag("include_usage") or False,
         sampling=_sampling(fields),
         response_format=_response_format(fields),
-        tools=_tools(fields),
-        tool_choice=_tool_choice(fields),
+        tools=tools,
+        tool_choice=tool_choice,
         parallel_tool_calls=fields.flag("parallel_tool_calls"),
-        reasoning_effort=_reasoning_effort(fields),
+        reasoning_effort=effort,
         logprobs=fields.flag("logprobs"),
         top_logprobs=_top_logprobs(fields),
-        think=_think(fields),
+        think=think,
         keep_alive=_keep_alive(fields),
         num_ctx=fields.integer("num_ctx", 4, 100_000_000),
-        options=_options(fields),
+        options=options,
+        n=fields.integer("n", 1, MOST_CHOICES) or 1,
+        verbosity=_one_of(fields, "verbosity", ("low", "medium", "high")),
     )
+    unread = [*fields.unseen(), *_inside("stream_options", stream_options), *thinking_ignored, *options_ignored]
+    ignored = tuple(name for name in unread if name not in NO_EFFECT)
+    return replace(request, ignored=ignored) if ignored else request
 
 
-def _with_options_lifted(data: dict[str, Any]) -> dict[str, Any]:
-    """Return ``data`` with those of Ollama's options that have a parameter of their own put there.
+def _refused(name: str) -> BadRequest:
+    return unsupported(name, f"'{name}' is not supported: {REFUSED[name]}.")
+
+
+def settled(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``data`` with every parameter under the name it has here: aliases, and what stands in ``options``.
 
     So the client's ``options`` beat an expert's defaults like the parameters do, and work on every kind of server. A
     parameter given both ways counts.
     """
+    whole = {name: value for name, value in data.items() if name not in ALIASES}
+    given = {alias: data[alias] for alias in ALIASES if data.get(alias) is not None}
     options = data.get("options")
-    if not isinstance(options, dict):
-        return data
-    rest = dict(options)
-    lifted = {LIFTED_OPTIONS[name]: rest.pop(name) for name in LIFTED_OPTIONS if rest.get(name) is not None}
+    rest = dict(options) if isinstance(options, dict) else {}
+    for alias in MAY_BE_UNLIMITED:
+        if alias in given:
+            rest.setdefault("num_predict", given.pop(alias))
+    lifted = {ALIASES[alias]: value for alias, value in given.items()}
+    lifted |= {name: rest.pop(option) for option, name in LIFTED_OPTIONS.items() if rest.get(option) is not None}
     if isinstance(lifted.get("max_tokens"), int | float) and lifted["max_tokens"] < 0:
-        rest["num_predict"] = lifted.pop("max_tokens")  # "no limit", which the parameter cannot say
+        rest["num_predict"] = lifted.pop("max_tokens")
     if data.get("max_completion_tokens") is not None:
         lifted.pop("max_tokens", None)
-    return data | {name: value for name, value in lifted.items() if data.get(name) is None} | {"options": rest}
+    whole |= {name: value for name, value in lifted.items() if data.get(name) is None}
+    if rest and isinstance(options, dict | None):
+        whole["options"] = rest
+    elif isinstance(options, dict):
+        whole["options"] = {}
+    if data.get("response_format") is None and data.get("format") not in (None, ""):
+        whole["response_format"] = _native_format(data["format"])
+    whole.pop("format", None)
+    return whole
 
 
-class _Fields:
-    """A JSON object read with types checked; null counts as absent, as with OpenAI."""
-
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        self.data = data
-
-    def get(self, name: str, kinds: tuple[type, ...], words: str) -> Any:
-        value = self.data.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise _invalid(name, f"'{name}' must be {words}.")
-        return value
-
-    def flag(self, name: str) -> bool | None:
-        value: bool | None = self.get(name, (bool,), "true or false")
-        return value
-
-    def object(self, name: str) -> dict[str, Any] | None:
-        value: dict[str, Any] | None = self.get(name, (dict,), "an object")
-        return value
-
-    def array(self, name: str) -> list[Any] | None:
-        value: list[Any] | None = self.get(name, (list,), "a list")
-        return value
-
-    def number(self, name: str, low: float, high: float, *, whole: bool = False) -> float | None:
-        words = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
-        value: float | None = self.get(name, (int, float), words)
-        if value is not None and (not low <= value <= high or (whole and value != int(value))):
-            raise _invalid(name, f"'{name}' must be {words}.")
-        return value
-
-    def integer(self, name: str, low: int, high: int) -> int | None:
-        value = self.number(name, low, high, whole=True)
-        return None if value is None else int(value)
+def _native_format(value: Any) -> Json:
+    """Return Ollama's ``format`` in OpenAI's shape."""
+    if value == "json":
+        return {"type": "json_object"}
+    if not isinstance(value, dict):
+        raise invalid("format", "'format' must be \"json\" or a JSON Schema object.")
+    return {"type": "json_schema", "json_schema": {"name": "format", "schema": value}}
 
 
-def _invalid(param: str, message: str) -> BadRequest:
-    return BadRequest(message, param=param, code="invalid_value")
+def _inside(name: str, nested: Fields) -> list[str]:
+    return [f"{name}.{inner}" for inner in nested.unseen()]
 
 
-def _unsupported(param: str, message: str) -> BadRequest:
-    return BadRequest(message, param=param, code="unsupported_parameter")
+def _one_of(fields: Fields, name: str, values: Sequence[str]) -> str | None:
+    value: str | None = fields.get(name, (str,), f"one of {', '.join(values)}")
+    if value is not None and value not in values:
+        raise invalid(name, f"'{name}' must be one of {', '.join(values)}.")
+    return value
 
 
-def _model(fields: _Fields) -> str:
+def _model(fields: Fields) -> str:
     name = fields.get("model", (str,), "the name of a model, as text")
     if not name or not name.strip():
         raise BadRequest(
@@ -158,7 +159,7 @@ def _model(fields: _Fields) -> str:
     return str(name).strip()
 
 
-def _sampling(fields: _Fields) -> Sampling:
+def _sampling(fields: Fields) -> Sampling:
     max_tokens = fields.integer("max_completion_tokens", 1, 2**31)
     if max_tokens is None:
         max_tokens = fields.integer("max_tokens", 1, 2**31)
@@ -166,7 +167,7 @@ def _sampling(fields: _Fields) -> Sampling:
         temperature=fields.number("temperature", 0, 2),
         top_p=fields.number("top_p", 0, 1),
         max_tokens=max_tokens,
-        stop=_stop(fields.data.get("stop")),
+        stop=_stop(fields.raw("stop")),
         seed=fields.integer("seed", -(2**63), 2**63 - 1),
         presence_penalty=fields.number("presence_penalty", -2, 2),
         frequency_penalty=fields.number("frequency_penalty", -2, 2),
@@ -178,212 +179,127 @@ def _stop(value: Any) -> tuple[str, ...] | None:
         return None  # an empty list would wipe the model's own
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(item, str) and item for item in values):
-        raise _invalid("stop", "'stop' must be a text or a list of texts, none of them empty.")
+        raise invalid("stop", "'stop' must be a text or a list of texts, none of them empty.")
     return tuple(values)
 
 
-def _response_format(fields: _Fields) -> ResponseFormat | None:
+def _response_format(fields: Fields) -> ResponseFormat | None:
     raw = fields.object("response_format")
     if raw is None:
         return None
     kind = raw.get("type")
     if kind not in ("text", "json_object", "json_schema"):
-        raise _invalid("response_format", "'response_format.type' must be text, json_object or json_schema.")
+        raise invalid("response_format", "'response_format.type' must be text, json_object or json_schema.")
     if kind != "json_schema":
         return ResponseFormat(kind=kind, raw=raw)
-    schema = (raw.get("json_schema") or {}).get("schema") if isinstance(raw.get("json_schema"), dict | None) else None
-    if not isinstance(schema, dict):
-        raise _invalid("response_format", "'response_format.json_schema.schema' must be a JSON Schema object.")
-    return ResponseFormat(kind=kind, schema=schema, raw=raw)
+    given = raw.get("json_schema")
+    schema = given.get("schema") if isinstance(given, dict) else None
+    if not isinstance(given, dict) or not isinstance(schema, dict):
+        raise invalid("response_format", "'response_format.json_schema.schema' must be a JSON Schema object.")
+    if not isinstance(given.get("strict"), bool | None):
+        raise invalid("response_format", "'response_format.json_schema.strict' must be true or false.")
+    return ResponseFormat(kind=kind, schema=schema, strict=bool(given.get("strict")), raw=raw)
 
 
-def _tools(fields: _Fields) -> tuple[Json, ...]:
+def _tools_and_choice(fields: Fields) -> tuple[tuple[Json, ...], str | Json | None]:
+    tools = _tools(fields)
+    names = {tool["function"]["name"] for tool in tools}
+    choice: str | Json | None = fields.get("tool_choice", (str, dict), "none, auto, required or a function")
+    if choice is None or choice in ("none", "auto"):
+        return tools, choice
+    if isinstance(choice, str) and choice != "required":
+        raise invalid("tool_choice", "'tool_choice' must be none, auto, required or a function.")
+    if not tools:
+        raise invalid("tool_choice", "'tool_choice' needs 'tools' to choose from.")
+    if isinstance(choice, str):
+        return tools, choice
+    if choice.get("type") == "allowed_tools":
+        return _allowed_tools(tools, choice.get("allowed_tools"))
+    name = _function_name(choice)
+    if name not in names:
+        raise invalid("tool_choice", "'tool_choice' must name a function that is among 'tools'.")
+    return tools, {"type": "function", "function": {"name": name}}
+
+
+def _tools(fields: Fields) -> tuple[Json, ...]:
     tools = fields.array("tools") or []
     for number, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
-            raise _invalid(f"tools[{number}]", f"'tools[{number}]' must be a function with a name.")
+        if not isinstance(tool, dict) or tool.get("type") != "function" or not _function_name(tool):
+            raise invalid(f"tools[{number}]", f"'tools[{number}]' must be a function with a name.")
     return tuple(tools)
 
 
-def _tool_choice(fields: _Fields) -> str | Json | None:
-    choice: str | Json | None = fields.get("tool_choice", (str, dict), "none, auto, required or a function")
-    if choice is None:
+def _function_name(tool: Any) -> str | None:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def _allowed_tools(tools: tuple[Json, ...], allowed: Any) -> tuple[tuple[Json, ...], str]:
+    """Return the tools narrowed to those that ``allowed`` names, and its mode."""
+    named = allowed.get("tools") if isinstance(allowed, dict) else None
+    names = {_function_name(tool) for tool in named} if isinstance(named, list) else set()
+    narrowed = tuple(tool for tool in tools if _function_name(tool) in names)
+    if not narrowed or allowed.get("mode") not in ("auto", "required"):
+        raise invalid(
+            "tool_choice", "'tool_choice.allowed_tools' must have mode auto or required, and name some of 'tools'."
+        )
+    return narrowed, str(allowed["mode"])
+
+
+def _thinking(fields: Fields) -> tuple[str | None, bool | str | None, list[str]]:
+    """Return the effort, whether to think, and the fields of either that nobody reads."""
+    reasoning = Fields(fields.object("reasoning") or {})
+    template = Fields(fields.object("chat_template_kwargs") or {})
+    also = fields.raw("reasoning_effort")
+    effort = reasoning.raw("effort") or also
+    if effort is not None and (not isinstance(effort, str) or effort not in THINK_LEVELS):
+        raise invalid("reasoning_effort", f"'reasoning_effort' must be one of {', '.join(THINK_LEVELS)}.")
+    think: bool | str | None = fields.get("think", (bool, str), "true, false, low, medium, high or max")
+    if isinstance(think, str) and think not in ("low", "medium", "high", "max"):
+        raise invalid("think", "'think' must be true, false, low, medium, high or max.")
+    switches = (
+        reasoning.flag("enabled"),
+        fields.flag("enable_thinking"),
+        template.flag("enable_thinking"),
+        template.flag("thinking"),
+        _anthropic_thinking(fields),
+    )
+    switch = next((value for value in switches if value is not None), None)
+    if think is None and (effort is None or switch is False):
+        think = switch
+    return effort, think, [*_inside("reasoning", reasoning), *_inside("chat_template_kwargs", template)]
+
+
+def _anthropic_thinking(fields: Fields) -> bool | None:
+    thinking = fields.object("thinking")
+    if thinking is None:
         return None
-    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
-        raise _invalid("tool_choice", "'tool_choice' must be none, auto, required or a function.")
-    if choice not in ("none", "auto") and not fields.data.get("tools"):
-        raise _invalid("tool_choice", "'tool_choice' needs 'tools' to choose from.")
-    return choice
+    if thinking.get("type") not in ("enabled", "disabled"):
+        raise invalid("thinking", "'thinking.type' must be enabled or disabled.")
+    return bool(thinking["type"] == "enabled")
 
 
-def _reasoning_effort(fields: _Fields) -> str | None:
-    effort = (fields.object("reasoning") or {}).get("effort") or fields.data.get("reasoning_effort")
-    if effort is None:
-        return None
-    if not isinstance(effort, str) or effort not in THINK_LEVELS:
-        raise _invalid("reasoning_effort", f"'reasoning_effort' must be one of {', '.join(THINK_LEVELS)}.")
-    return str(effort)
-
-
-def _top_logprobs(fields: _Fields) -> int | None:
+def _top_logprobs(fields: Fields) -> int | None:
     count = fields.integer("top_logprobs", 0, 20)
-    if count is not None and not fields.data.get("logprobs"):
-        raise _invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
+    if count is not None and not fields.raw("logprobs"):
+        raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
     return count
 
 
-def _think(fields: _Fields) -> bool | str | None:
-    think: bool | str | None = fields.get("think", (bool, str), "true, false, low, medium, high or max")
-    if isinstance(think, str) and think not in ("low", "medium", "high", "max"):
-        raise _invalid("think", "'think' must be true, false, low, medium, high or max.")
-    return think
-
-
-def _keep_alive(fields: _Fields) -> str | int | float | None:
+def _keep_alive(fields: Fields) -> str | int | float | None:
     value: str | int | float | None = fields.get("keep_alive", (str, int, float), "seconds or a duration such as 5m")
     return value
 
 
-def _options(fields: _Fields) -> Json:
-    options = dict(fields.object("options") or {})
-    for name in TOP_LEVEL_OPTIONS:
-        if fields.data.get(name) is not None:
-            options[name] = fields.number(name, -(2**31), 2**31)
-    return options
-
-
-# --- messages -----------------------------------------------------------------------------------------------
-
-
-def _messages(fields: _Fields) -> tuple[Message, ...]:
-    messages = fields.array("messages")
-    if not messages:
-        raise BadRequest(
-            '\'messages\' is missing or empty. Send at least one, such as {"role": "user", "content": "Hello"}.',
-            param="messages",
-            code="missing_required_parameter" if messages is None else "invalid_value",
-        )
-    return tuple(_message(message, f"messages[{number}]") for number, message in enumerate(messages))
-
-
-READ_OF_MESSAGE = frozenset(
-    {"role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "reasoning_content", "thinking"}
-)
-
-
-def _message(data: Any, where: str) -> Message:
-    if not isinstance(data, dict):
-        raise _invalid(where, f"'{where}' must be an object with 'role' and 'content'.")
-    role = data.get("role")
-    if role not in ROLES:
-        raise _invalid(f"{where}.role", f"'{where}.role' must be one of {', '.join(ROLES)}.")
-    tool_calls = _tool_calls(data.get("tool_calls"), f"{where}.tool_calls")
-    content = data.get("content")
-    if content is None and not tool_calls and role != "assistant":
-        raise _invalid(f"{where}.content", f"'{where}.content' is missing.")
-    for name in ("name", "tool_call_id"):
-        if not isinstance(data.get(name), str | None):
-            raise _invalid(f"{where}.{name}", f"'{where}.{name}' must be a text.")
-    reasoning = next((data[name] for name in ("reasoning_content", "reasoning", "thinking") if data.get(name)), "")
-    return Message(
-        role=role,
-        parts=_parts(content, f"{where}.content"),
-        content_is_null=content is None,
-        reasoning=reasoning if isinstance(reasoning, str) else "",
-        tool_calls=tool_calls,
-        tool_call_id=data.get("tool_call_id"),
-        name=data.get("name"),
-        extra={name: value for name, value in data.items() if name not in READ_OF_MESSAGE},
-    )
-
-
-def _parts(content: Any, where: str) -> tuple[Part, ...]:
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return (Text(text=content),)
-    if not isinstance(content, list):
-        raise _invalid(where, f"'{where}' must be a text or a list of parts.")
-    return tuple(_part(part, f"{where}[{number}]") for number, part in enumerate(content))
-
-
-def _part(part: Any, where: str) -> Part:
-    kind = part.get("type") if isinstance(part, dict) else None
-    read = PART_READERS.get(kind) if isinstance(kind, str) else None
-    if read is None:
-        raise _invalid(where, f"'{where}' must be a part of type text or image_url.")
-    return read(part, where)
-
-
-def _text_part(part: Json, where: str) -> Text:
-    text = part.get("text", part.get("refusal"))
-    if not isinstance(text, str):
-        raise _invalid(where, f"'{where}.text' must be a text.")
-    return Text(text=text)
-
-
-def _image_part(part: Json, where: str) -> Image:
-    source = part.get("image_url")
-    url = source.get("url") if isinstance(source, dict) else source
-    if not isinstance(url, str) or not url:
-        raise _invalid(where, f"'{where}.image_url.url' must be a data URI.")
-    found = DATA_URI.match(url)
-    if not found:
-        raise BadRequest(
-            f"'{where}.image_url.url' must hold the image itself, as data:image/png;base64,… .",
-            param=where,
-            code="invalid_image_url",
-        )
-    if not found["data"].strip() or not _is_base64(found["data"].strip()):
-        raise BadRequest(f"'{where}.image_url.url' holds no valid base64.", param=where, code="invalid_image_url")
-    detail = source.get("detail") if isinstance(source, dict) else None
-    return Image(
-        data=found["data"].strip(),
-        mime=found["mime"] or "",
-        detail=detail if isinstance(detail, str) else None,
-    )
-
-
-def _is_base64(text: str) -> bool:
-    try:
-        base64.b64decode(text, validate=True)
-    except ValueError:
-        return False
-    return True
-
-
-PART_READERS: Mapping[str, Callable[[Json, str], Part]] = {
-    "text": _text_part,
-    "refusal": _text_part,
-    "image_url": _image_part,
-}
-
-
-def _tool_calls(value: Any, where: str) -> tuple[ToolCall, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise _invalid(where, f"'{where}' must be a list.")
-    return tuple(_tool_call(call, f"{where}[{number}]") for number, call in enumerate(value))
-
-
-def _tool_call(call: Any, where: str) -> ToolCall:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise _invalid(where, f"'{where}' must hold a function with a name.")
-    arguments = function.get("arguments") or "{}"
-    if isinstance(arguments, dict):
-        arguments = codec.dumps(arguments).decode()
-    try:
-        valid = isinstance(codec.loads(arguments), dict)
-    except (ValueError, TypeError):
-        valid = False
-    if not valid:
-        raise _invalid(
-            f"{where}.function.arguments", f"'{where}.function.arguments' must be the JSON text of an object."
-        )
-    return ToolCall(id=str(call.get("id") or ""), name=function["name"], arguments=arguments)
+def _options(fields: Fields) -> tuple[Json, list[str]]:
+    """Return what Ollama reads as options and has no parameter of its own, and the names nobody reads."""
+    rest = Fields(fields.object("options") or {})
+    for name in rest.held(REFUSED_OPTIONS):
+        raise _refused(f"options.{name}")
+    unlimited = rest.number("num_predict", -(2**31), 2**31)
+    options = {name: fields.number(name, -(2**31), 2**31) for name in TOP_LEVEL_OPTIONS} | {"num_predict": unlimited}
+    return {name: value for name, value in options.items() if value is not None}, _inside("options", rest)
 
 
 # --- out ----------------------------------------------------------------------------------------------------
@@ -399,28 +315,31 @@ class Head:
 
 
 class ChunkWriter:
-    """Events into chat.completion.chunk objects, in the order OpenAI sends them."""
+    """Events into chat.completion.chunk objects, in the order OpenAI sends them; ``choices`` is n."""
 
-    def __init__(self, head: Head, *, include_usage: bool) -> None:
+    def __init__(self, head: Head, *, include_usage: bool, choices: int = 1) -> None:
         self._head = head
         self._include_usage = include_usage
-        self._started = False
+        self._running = choices
+        self._started: set[int] = set()
 
     def write(self, event: Delta | Finish) -> Iterator[dict[str, Any]]:
-        if not self._started:
-            self._started = True
-            yield self._chunk({"role": "assistant", "content": ""})
+        if event.index not in self._started:
+            self._started.add(event.index)
+            yield self._chunk(event.index, {"role": "assistant", "content": ""})
         if isinstance(event, Delta):
-            yield self._chunk(_delta(event), logprobs=event.logprobs)
+            yield self._chunk(event.index, _delta(event), logprobs=event.logprobs)
             return
-        yield self._chunk({}, finish_reason=event.reason)
-        if self._include_usage:
+        chunk = self._chunk(event.index, {}, finish_reason=event.reason)
+        yield chunk | {"moe": {"adjusted": list(event.adjusted)}} if event.adjusted else chunk
+        self._running -= 1
+        if self._include_usage and not self._running:
             yield self._envelope([]) | {"usage": usage(event.usage or Usage())}
 
     def _chunk(
-        self, delta: dict[str, Any], *, finish_reason: str | None = None, logprobs: Sequence[Json] = ()
+        self, index: int, delta: dict[str, Any], *, finish_reason: str | None = None, logprobs: Sequence[Json] = ()
     ) -> dict[str, Any]:
-        choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish_reason}
         if logprobs:
             choice["logprobs"] = {"content": list(logprobs)}
         chunk = self._envelope([choice])
@@ -455,7 +374,7 @@ def _delta(event: Delta) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Collector:
-    """Events into one chat.completion object."""
+    """Events into one answer."""
 
     content: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -476,14 +395,17 @@ class Collector:
             call["name"] += piece.name or ""
             call["arguments"] += piece.arguments
 
-    def completion(self, head: Head) -> dict[str, Any]:
-        """Return the whole answer; ``finish`` must have been added."""
+    def choice(self, index: int) -> dict[str, Any]:
+        """Return the answer as a choice of a completion; ``finish`` must have been added."""
         assert self.finish is not None
+        choice: dict[str, Any] = {"index": index, "message": self._message(), "finish_reason": self.finish.reason}
+        if self.logprobs:
+            choice["logprobs"] = {"content": self.logprobs}
+        return choice
+
+    def _message(self) -> dict[str, Any]:
         content, reasoning = "".join(self.content), "".join(self.reasoning)
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": content if content or not self.calls else None,
-        }
+        message: dict[str, Any] = {"role": "assistant", "content": content if content or not self.calls else None}
         if reasoning:
             message |= {"reasoning": reasoning, "reasoning_content": reasoning}
         if self.calls:
@@ -495,17 +417,38 @@ class Collector:
                 }
                 for _, call in sorted(self.calls.items())
             ]
-        choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": self.finish.reason}
-        if self.logprobs:
-            choice["logprobs"] = {"content": self.logprobs}
-        return {
+        return message
+
+
+@dataclass(slots=True)
+class Completion:
+    """Events into one chat.completion object, of as many answers as they are of."""
+
+    answers: dict[int, Collector] = field(default_factory=dict)
+    usage: Usage | None = None
+
+    def add(self, event: Delta | Finish) -> None:
+        self.answers.setdefault(event.index, Collector()).add(event)
+        if isinstance(event, Finish):
+            self.usage = event.usage or self.usage
+
+    @property
+    def adjusted(self) -> list[str]:
+        """The parameters that were carried out otherwise than a client may expect."""
+        finishes = (answer.finish for answer in self.answers.values() if answer.finish)
+        return sorted({name for finish in finishes for name in finish.adjusted})
+
+    def whole(self, head: Head) -> dict[str, Any]:
+        """Return the whole object; every answer must have got its Finish."""
+        completion = {
             "id": head.id,
             "object": "chat.completion",
             "created": head.created,
             "model": head.model,
-            "choices": [choice],
-            "usage": usage(self.finish.usage or Usage()),
+            "choices": [answer.choice(index) for index, answer in sorted(self.answers.items())],
+            "usage": usage(self.usage or Usage()),
         }
+        return completion | {"moe": {"adjusted": self.adjusted}} if self.adjusted else completion
 
 
 def usage(counts: Usage) -> dict[str, Any]:

@@ -11,15 +11,36 @@ django_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path, re_path
 
+from gateway import native, surfaces
 from gateway.consumers import ChatCompletions
 from moe_site.background import WithBackground
+
+
+async def front_door(scope, receive, send):  # type: ignore[no-untyped-def]
+    """Tell Ollama's clients, which ask with HEAD, that there is a server; people get to admin."""
+    answering = native.Alive.as_asgi() if scope["method"] == "HEAD" else django_application
+    await answering(scope, receive, send)
+
 
 application = WithBackground(
     ProtocolTypeRouter(
         {
             "http": URLRouter(
                 [
+                    path("", front_door),
                     path("v1/chat/completions", ChatCompletions.as_asgi()),
+                    path("v1/completions", surfaces.TextCompletions.as_asgi()),
+                    path("v1/embeddings", surfaces.EmbeddingsDoor.as_asgi()),
+                    path("api/chat", native.NativeChat.as_asgi()),
+                    path("api/generate", native.NativeGenerate.as_asgi()),
+                    path("api/embed", native.NativeEmbed.as_asgi()),
+                    path("api/embeddings", native.NativeEmbeddings.as_asgi()),
+                    path("api/tags", native.NativeTags.as_asgi()),
+                    path("api/show", native.NativeShow.as_asgi()),
+                    path("api/ps", native.NativePs.as_asgi()),
+                    path("api/version", native.NativeVersion.as_asgi()),
+                    re_path(r"^api/(?:pull|push|create|copy|delete|blobs)\b", native.Administration.as_asgi()),
+                    re_path(r"^api/", native.Unknown.as_asgi()),
                     re_path(r"", django_application),  # type: ignore[arg-type]  # Channels takes ASGI applications
                 ]
             ),

@@ -1,11 +1,11 @@
 """What can answer, as one immutable value: experts, their replicas, rules and installed models."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from routing.backends.protocol import Json, ServerAddress
+from routing.backends.protocol import Json, ServerAddress, ServerKind
 from routing.live import LiveSnapshot
 from routing.rules import Rule
 
@@ -25,6 +25,7 @@ class Replica:
     model: str
     num_ctx: int | None = None
     keep_alive: str | None = None
+    concurrency: int = 4
     context_length: int | None = None
     capabilities: frozenset[str] | None = None
 
@@ -46,6 +47,7 @@ class Expert:
     description: str = ""
     system_prompt: str = ""
     defaults: Json = field(default_factory=dict)
+    fallbacks: tuple[str, ...] = ()
     replicas: tuple[Replica, ...] = ()
 
     def replicas_that(self, needs: frozenset[str]) -> tuple[Replica, ...]:
@@ -54,15 +56,22 @@ class Expert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """``experts`` by slug and ``models`` by tag; ``rules`` in the order they are tried."""
+    """``experts`` by slug, ``models`` and ``embedders`` by tag; ``rules`` in the order they are tried.
+
+    An embedder is a model that embeds, or that its server does not tell about.
+    """
 
     experts: Mapping[str, Expert]
     models: Mapping[str, Expert]
     rules: tuple[Rule, ...]
     default: str | None
+    embedders: Mapping[str, Expert] = field(default_factory=dict)
 
     def find(self, name: str) -> Expert | None:
         return self.experts.get(name) or self.models.get(name) or self.models.get(f"{name}:latest")
+
+    def find_embedder(self, name: str) -> Expert | None:
+        return self.embedders.get(name) or self.embedders.get(f"{name}:latest")
 
 
 def load() -> Catalog:
@@ -71,7 +80,8 @@ def load() -> Catalog:
 
     servers = {server.pk: server for server in models.ModelServer.objects.filter(enabled=True)}
     installed = {
-        (model.server_id, model.name): model for model in models.InstalledModel.objects.filter(server__in=servers)
+        (model.server_id, model.name): model
+        for model in models.InstalledModel.objects.filter(server__in=servers).select_related("server")
     }
     replicas = _Replicas(servers, installed)
     experts = {
@@ -82,15 +92,17 @@ def load() -> Catalog:
             description=expert.description,
             system_prompt=expert.system_prompt,
             defaults=expert.defaults,
+            fallbacks=tuple(row.fallback.slug for row in expert.fallbacks.all()),
             replicas=replicas.of(expert),
         )
-        for expert in models.Expert.objects.filter(enabled=True).prefetch_related("replicas")
+        for expert in models.Expert.objects.filter(enabled=True).prefetch_related("replicas", "fallbacks__fallback")
     }
     rules = models.RoutingRule.objects.filter(enabled=True, expert__enabled=True).select_related("expert")
     default = models.Expert.objects.filter(enabled=True, is_default=True).values_list("slug", flat=True).first()
     return Catalog(
         experts=experts,
-        models=_models_by_tag(replicas),
+        models=_models_by_tag(replicas, lambda model: model.answers_chats),
+        embedders=_models_by_tag(replicas, _may_embed),
         rules=tuple(
             Rule(
                 id=rule.pk,
@@ -114,14 +126,19 @@ class _Replicas:
         self._servers = servers
         self._addresses = {pk: server.address() for pk, server in servers.items()}
         self.installed = installed
+        # A model asked for by its own name runs as its replicas do: another window would load it again.
+        self._rows: dict[tuple[int, str], models.Replica] = {}
 
     def of(self, expert: "models.Expert") -> tuple[Replica, ...]:
         enabled = [row for row in expert.replicas.all() if row.enabled and row.server_id in self._servers]
-        replicas = [self.make(row.server_id, row.model, row.num_ctx, row.keep_alive) for row in enabled]
+        self._rows |= {(row.server_id, row.model): row for row in enabled}
+        replicas = [self.make(row.server_id, row.model) for row in enabled]
         # Whoever has a model server of their own did not mean the small embedded model to answer first.
         return tuple(sorted(replicas, key=lambda replica: replica.embedded))
 
-    def make(self, server_id: int, tag: str, num_ctx: int | None = None, keep_alive: str | None = None) -> Replica:
+    def make(self, server_id: int, tag: str) -> Replica:
+        row = self._rows.get((server_id, tag))
+        num_ctx = row.num_ctx if row else None
         found = self.installed.get((server_id, tag)) or self.installed.get((server_id, f"{tag}:latest"))
         window = found.context_length if found else None
         return Replica(
@@ -129,16 +146,23 @@ class _Replicas:
             embedded=self._servers[server_id].embedded,
             model=tag,
             num_ctx=min(num_ctx, window) if num_ctx and window else num_ctx,
-            keep_alive=keep_alive or None,
+            keep_alive=row.keep_alive or None if row else None,
+            concurrency=row.concurrency if row else 4,
             context_length=window,
             capabilities=frozenset(found.capabilities) if found and found.capabilities is not None else None,
         )
 
 
-def _models_by_tag(replicas: _Replicas) -> dict[str, Expert]:
+def _may_embed(model: "InstalledModel") -> bool:
+    # llama.cpp says "completion" of every model, those it was started to embed with included.
+    tells = model.capabilities is not None and model.server.kind == ServerKind.OLLAMA
+    return not tells or "embedding" in (model.capabilities or ())
+
+
+def _models_by_tag(replicas: _Replicas, wanted: "Callable[[InstalledModel], bool]") -> dict[str, Expert]:
     by_tag: dict[str, list[Replica]] = {}
     for (server_id, tag), model in replicas.installed.items():
-        if model.answers_chats:
+        if wanted(model):
             by_tag.setdefault(tag, []).append(replicas.make(server_id, tag))
     return {tag: Expert(slug=tag, name=tag, replicas=tuple(found)) for tag, found in by_tag.items()}
 
@@ -149,4 +173,13 @@ catalog: LiveSnapshot[Catalog] = LiveSnapshot(load, name="catalog")
 def connect_signals() -> None:
     from routing import models
 
-    catalog.watch((models.ModelServer, models.InstalledModel, models.Expert, models.Replica, models.RoutingRule))
+    catalog.watch(
+        (
+            models.ModelServer,
+            models.InstalledModel,
+            models.Expert,
+            models.ExpertFallback,
+            models.Replica,
+            models.RoutingRule,
+        )
+    )

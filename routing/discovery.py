@@ -37,7 +37,8 @@ async def models_find(address: ServerAddress, client: UpstreamClient) -> list[Fo
     """Return what is installed on a server; raises EndpointError when it does not answer."""
     if address.kind is ServerKind.OPENAI:
         return openai_models(await client.request_json(address, "GET", "/v1/models"))
-    tags = (await client.request_json(address, "GET", "/api/tags")).get("models") or []
+    answer = await client.request_json(address, "GET", "/api/tags")
+    tags = (answer.get("models") or []) if isinstance(answer, dict) else []
     places = asyncio.Semaphore(SHOWN_AT_ONCE)
 
     async def describe(tag: Json) -> FoundModel:
@@ -81,6 +82,8 @@ def openai_models(answer: Any) -> list[FoundModel]:
 
     ``meta`` and ``models`` are llama.cpp's additions, ``max_model_len`` is vLLM's.
     """
+    if not isinstance(answer, dict):
+        return []
     described = {model.get("name"): model for model in answer.get("models") or ()}
     found = []
     for model in answer.get("data") or ():

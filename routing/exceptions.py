@@ -7,6 +7,7 @@
     │   └── ModelNotInstalled     404  known here, but missing on the model server
     ├── Unavailable               503  nothing can answer now; carries Retry-After
     │   └── Unreachable           503  a model server could not be connected to
+    ├── QueueFull                 429  too many requests wait already
     ├── UpstreamBusy              429  a model server asked us to slow down
     ├── UpstreamFailed            502  a model server answered with an error or broke off
     └── UpstreamTimedOut          504  a model server stayed silent too long
@@ -75,6 +76,14 @@ class Unavailable(EndpointError):
 
 class Unreachable(Unavailable):
     """No connection to the model server, or it broke before the first byte: trying again costs nothing."""
+
+
+class QueueFull(EndpointError):
+    """Too many wait already, or this request waited as long as it may."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "queue_full"
 
 
 class UpstreamBusy(EndpointError):

@@ -1,10 +1,12 @@
 """Model servers, what is installed on them, experts, replicas and rules: what an administrator edits."""
 
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 
 from routing.backends.protocol import ServerAddress, ServerKind
@@ -206,6 +208,28 @@ def validate_defaults(defaults: object) -> None:
             raise ValidationError({"defaults": f"“{name}” must be a number from {low:g} to {high:g}."})
 
 
+class ExpertFallback(models.Model):
+    """Who answers instead when none of an expert's replicas can."""
+
+    expert = models.ForeignKey(Expert, on_delete=models.CASCADE, related_name="fallbacks")
+    fallback = models.ForeignKey(Expert, on_delete=models.CASCADE, related_name="falls_back_for")
+    position = models.PositiveSmallIntegerField(default=10, help_text="Smaller is asked first.")
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["expert", "fallback"], name="fallback_once"),
+            models.CheckConstraint(
+                condition=~models.Q(expert=models.F("fallback")),
+                name="fallback_is_another",
+                violation_error_message="An expert cannot fall back to itself.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.expert} → {self.fallback}"
+
+
 class Replica(models.Model):
     """An expert on a model server."""
 
@@ -216,8 +240,14 @@ class Replica(models.Model):
         "context window",
         null=True,
         blank=True,
-        help_text="In tokens, the same for every request, since changing it makes Ollama load the model again. "
-        "Empty: the server's own.",
+        help_text="In tokens, the same for every request and every expert on this model, since changing it makes "
+        "Ollama load the model again: saving one replica sets the others. Empty: the server's own.",
+    )
+    concurrency = models.PositiveSmallIntegerField(
+        default=4,
+        validators=[MinValueValidator(1)],
+        help_text="How many requests this endpoint sends at once; more wait in its fair queue. "
+        "For Ollama, OLLAMA_NUM_PARALLEL of that server.",
     )
     keep_alive = models.CharField(
         max_length=20,
@@ -235,6 +265,12 @@ class Replica(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model}@{self.server}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        tag = self.model.removesuffix(":latest")
+        siblings = Replica.objects.filter(server=self.server_id, model__in=[tag, f"{tag}:latest"]).exclude(pk=self.pk)
+        siblings.update(num_ctx=self.num_ctx)
 
     def clean(self) -> None:
         if self.server_id and self.server.kind != ModelServer.Kind.OLLAMA and (self.num_ctx or self.keep_alive):

@@ -1,87 +1,304 @@
-"""Runs a decision on one of its expert's replicas, and goes on to the next while nothing was answered yet."""
+"""Runs a decision where it can start soonest, and goes on to another replica while nothing was answered yet."""
 
 import asyncio
+import hashlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 
+from routing.admission import Admission, Limits, Seat
 from routing.backends.client import Timeouts, UpstreamClient, server_answers
-from routing.backends.protocol import OPTION_NAMES, ChatCall, ChatEvent, ChatRequest, Message, ServerAddress, Text
+from routing.backends.protocol import (
+    OPTION_NAMES,
+    ChatCall,
+    ChatEvent,
+    ChatRequest,
+    Finish,
+    Message,
+    ServerAddress,
+    Text,
+)
 from routing.catalog import Expert, Replica
-from routing.exceptions import BadRequest, EndpointError, Unavailable, Unreachable
+from routing.exceptions import (
+    BadRequest,
+    ContextLengthExceeded,
+    EndpointError,
+    ModelNotInstalled,
+    Unavailable,
+    Unreachable,
+    UpstreamBusy,
+    UpstreamFailed,
+    UpstreamTimedOut,
+)
+from routing.lanes import LaneKey, lane_key
+from routing.residency import Residency
 from routing.router import Decision
+from routing.tokens import TokenCounter, estimate
 
 logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 0.1
+LONGEST_BACKOFF_SECONDS = 5.0
+CLIENT_RETRY_AFTER_SECONDS = 5.0
+CONVERSATIONS_KEPT = 10_000
 Event = TypeVar("Event")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A replica is about to be asked; what follows comes from it, unless another Attempt does."""
+    """A replica is about to be asked; what follows comes from it, unless another Attempt does.
+
+    ``waited`` is the seconds in the queue; ``expert`` differs from the decision's after a fall back.
+    """
 
     replica: Replica
+    expert: Expert
+    waited: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptCut:
+    """The server's own count shows that it answered only a part of the prompt; both numbers in tokens."""
+
+    sent: int
+    counted: int
 
 
 class Pool:
     """One a process and event loop; holds the client whose connections all requests share."""
 
-    def __init__(self, client: UpstreamClient, *, max_retries: int) -> None:
+    def __init__(self, client: UpstreamClient, *, max_retries: int, limits: Limits, load_seconds: float) -> None:
         self.client = client
         self._max_retries = max_retries
+        self.residency = Residency(client, load_seconds=load_seconds)
+        self.admission = Admission(self.residency, limits)
+        self.tokens = TokenCounter()
+        self._conversations: OrderedDict[str, LaneKey] = OrderedDict()
 
     async def aclose(self) -> None:
+        await self.residency.aclose()
         await self.client.aclose()
 
     async def answers(self, server: ServerAddress) -> bool:
         """Tell whether a model server is there."""
         return await server_answers(server, self.client)
 
-    def chat(self, decision: Decision, request: ChatRequest, *, tenant: str) -> AsyncGenerator[Attempt | ChatEvent]:
+    # --- chats -----------------------------------------------------------------------------------
+
+    async def chat(
+        self, decision: Decision, request: ChatRequest, *, tenant: str, weight: float = 1.0
+    ) -> AsyncGenerator[Attempt | PromptCut | ChatEvent]:
         """Yield an Attempt for each replica tried, then the answer's events. Raises EndpointError."""
+        conversation = conversation_key(request, tenant)
+        attempt: Attempt | None = None
 
-        def start(replica: Replica) -> AsyncGenerator[ChatEvent]:
-            return self.client.chat(replica.server, prepare(decision.expert, replica, request))
+        def start(replica: Replica) -> AsyncGenerator[PromptCut | ChatEvent]:
+            assert attempt is not None
+            return self._chat_on(replica, prepare(attempt.expert, replica, request))
 
-        return self.run(decision, start, tenant=tenant)
+        affinity = self._conversations.get(conversation)
+        async with aclosing(self.run(decision, start, tenant=tenant, weight=weight, affinity=affinity)) as events:
+            async for event in events:
+                if isinstance(event, Attempt):
+                    attempt = event
+                elif isinstance(event, Finish) and attempt:
+                    self._remember(conversation, lane_key(attempt.replica))
+                yield event
+
+    async def _chat_on(self, replica: Replica, call: ChatCall) -> AsyncGenerator[PromptCut | ChatEvent]:
+        """Run ``call``, refusing first what surely does not fit and telling afterwards what was cut all the same."""
+        estimated = estimate(call.messages, call.request.tools)
+        counted_exactly = not call.request.has_images
+        calibration = self.tokens.of(replica.model)
+        window = call.num_ctx or self.residency.window(replica)
+        surely = calibration.at_least(estimated)
+        if window and counted_exactly and surely > window:
+            raise ContextLengthExceeded(
+                f"The prompt has about {calibration.likely(estimated)} tokens, and the window of the model "
+                f"'{replica.model}' holds {window}. Shorten the conversation, or ask for a model with a larger window.",
+                param="messages",
+            )
+        async with aclosing(self.client.chat(replica.server, call)) as events:
+            async for event in events:
+                if isinstance(event, Finish) and event.usage and event.usage.prompt_tokens and counted_exactly:
+                    counted = event.usage.prompt_tokens
+                    if calibration.samples >= 3 and counted < surely and window and counted > window * 0.4:
+                        logger.warning("prompt was cut by the server replica=%s counted=%s", replica.label, counted)
+                        yield PromptCut(sent=calibration.likely(estimated), counted=counted)
+                    else:
+                        calibration.learn(estimated, counted)
+                yield event
+
+    def _remember(self, conversation: str, lane: LaneKey) -> None:
+        """Note where a conversation was answered: its prompt's beginning is in that server's cache."""
+        self._conversations[conversation] = lane
+        self._conversations.move_to_end(conversation)
+        while len(self._conversations) > CONVERSATIONS_KEPT:
+            self._conversations.popitem(last=False)
+
+    # --- anything --------------------------------------------------------------------------------
 
     async def run(
-        self, decision: Decision, start: Callable[[Replica], AsyncGenerator[Event]], *, tenant: str
+        self,
+        decision: Decision,
+        start: Callable[[Replica], AsyncGenerator[Event]],
+        *,
+        tenant: str,
+        weight: float = 1.0,
+        affinity: LaneKey | None = None,
     ) -> AsyncGenerator[Attempt | Event]:
         """Yield an Attempt for each replica tried, then what ``start(replica)`` yields. Raises EndpointError.
 
-        ``tenant`` is whose request it is (an API key's prefix); waiting requests are served fairly among tenants.
-
-        Until the first event, a replica that cannot be reached is tried again (UPSTREAM_MAX_RETRIES), and one
-        that fails gives way to the next. After it an error ends the answer: two answers are never spliced.
+        ``tenant`` is whose request it is (an API key's prefix) and ``weight`` its share; those who wait are served
+        fairly among tenants. Until the first event, a failure is tried again (UPSTREAM_MAX_RETRIES), then another
+        replica is asked, then the expert's fallbacks. After it an error ends the answer: two are never spliced.
         """
         failure: EndpointError | None = None
-        for replica in decision.expert.replicas_that(decision.needs):
-            for attempt in range(1 + self._max_retries):
-                yield Attempt(replica=replica)
-                started = False
+        for expert in (decision.expert, *decision.fallbacks):
+            remaining = expert.replicas_that(decision.needs)
+            while remaining:
                 try:
-                    async with aclosing(start(replica)) as events:
-                        async for event in events:
-                            started = True
-                            yield event
-                        return
+                    seat = await self.admission.enter(remaining, tenant=tenant, weight=weight, affinity=affinity)
                 except EndpointError as error:
-                    if started or not error.may_fail_over:
+                    failure = failure or error
+                    break  # nobody can take it soon; a fallback may
+                trial = _Trial(self, seat, max_retries=self._max_retries)
+                try:
+                    async with aclosing(trial.run(expert, start)) as events:
+                        async for event in events:
+                            yield event
+                    return
+                except EndpointError as error:
+                    if trial.started or not _another_may_do(error):
                         raise
                     failure = error
+                    remaining = self._others(remaining, seat.replica, error)
+                finally:
+                    self.admission.leave(seat)
+        failure = failure or Unavailable("No replica of this expert is available.")
+        if failure.status in (429, 503) and failure.retry_after is None:
+            failure.retry_after = CLIENT_RETRY_AFTER_SECONDS
+        raise failure
+
+    def _others(self, replicas: tuple[Replica, ...], failed: Replica, error: EndpointError) -> tuple[Replica, ...]:
+        """Return the replicas worth asking after one failed so."""
+        others = tuple(replica for replica in replicas if lane_key(replica) != lane_key(failed))
+        if not isinstance(error, ContextLengthExceeded):
+            return others
+        held = self.residency.window(failed) or 0
+        return tuple(replica for replica in others if (self.residency.window(replica) or held + 1) > held)
+
+
+class _Trial:
+    """One seat's run: the load, then the request with its retries, and what both tell of the lane."""
+
+    def __init__(self, pool: Pool, seat: Seat, *, max_retries: int) -> None:
+        self._residency = pool.residency
+        self._seat = seat
+        self._max_retries = max_retries
+        self.started = False
+
+    async def run(
+        self, expert: Expert, start: Callable[[Replica], AsyncGenerator[Event]]
+    ) -> AsyncGenerator[Attempt | Event]:
+        replica, lane = self._seat.replica, self._seat.lane
+        told = False
+        try:
+            for attempt in range(1 + self._max_retries):
+                yield Attempt(replica=replica, expert=expert, waited=self._seat.waited)
+                try:
+                    await self._load_if_cold(replica)
+                    async with aclosing(self._measured(start(replica))) as events:
+                        async for event in events:
+                            yield event
+                    lane.breaker.succeeded()
+                    told = True
+                    return
+                except EndpointError as error:
+                    told = self._note(error) or told
                     logger.warning("replica failed replica=%s attempt=%s error=%s", replica.label, attempt + 1, error)
-                    if not isinstance(error, Unreachable):
-                        break
-                if attempt < self._max_retries:
-                    await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
-        raise failure or Unavailable("No replica of this expert is available.", retry_after=5)
+                    pause = retry_pause(error, attempt)
+                    if self.started or pause is None or attempt == self._max_retries:
+                        raise
+                await asyncio.sleep(pause)
+        finally:
+            if not told:
+                lane.breaker.let_go()
+
+    async def _load_if_cold(self, replica: Replica) -> None:
+        if self._residency.resident(replica) is False:
+            began = time.monotonic()
+            await self._residency.load(replica)
+            self._seat.lane.load += 0.5 * (time.monotonic() - began - self._seat.lane.load)
+
+    async def _measured(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+        began, first, tokens = time.monotonic(), None, None
+        async with aclosing(events):
+            async for event in events:
+                if first is None:
+                    first = time.monotonic() - began
+                    self.started = True
+                if isinstance(event, Finish) and event.usage:
+                    tokens = event.usage.completion_tokens
+                yield event
+        self._residency.answered(self._seat.replica)
+        self._seat.lane.measured(first=first, total=time.monotonic() - began, tokens=tokens)
+
+    def _note(self, error: EndpointError) -> bool:
+        """Take a failure into what is known of the lane; return whether it told anything of its health."""
+        lane, now = self._seat.lane, time.monotonic()
+        if isinstance(error, UpstreamBusy | Unavailable) and not isinstance(error, Unreachable):
+            # Busy or loading is not failing: it is left alone for as long as it asked.
+            lane.rests_until = now + min(error.retry_after or 1.0, 30.0)
+            return False
+        loading = error.code == "model_load_timeout"
+        if isinstance(error, Unreachable | UpstreamFailed | UpstreamTimedOut) and not loading:
+            lane.breaker.failed(now)
+            lane.last_failure = str(error)
+            return True
+        return False
+
+
+def _another_may_do(error: EndpointError) -> bool:
+    """Tell whether another replica may fare better: always after a server's fault, sometimes after the client's."""
+    unable = isinstance(error, BadRequest) and error.code in ("unsupported_parameter", "unsupported_value")
+    return error.may_fail_over or unable or isinstance(error, ContextLengthExceeded)
+
+
+def retry_pause(error: EndpointError, attempt: int) -> float | None:
+    """Return the seconds until the same replica is worth another try, or None if it is not.
+
+    Exponential with jitter; a server that said how long to wait is believed, up to a limit.
+    """
+    again = isinstance(error, Unavailable | UpstreamBusy | UpstreamFailed) and not isinstance(error, ModelNotInstalled)
+    if not again or error.should_retry is False:
+        return None
+    pause: float = BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
+    if isinstance(error, Unreachable) or error.retry_after is None:
+        return pause
+    return max(pause, error.retry_after) if error.retry_after <= LONGEST_BACKOFF_SECONDS else None
+
+
+def conversation_key(request: ChatRequest, tenant: str) -> str:
+    """Return what stays the same from turn to turn of a conversation: its beginning, and whose it is."""
+    digest = hashlib.blake2b(tenant.encode(), digest_size=16)
+    for message in _opening(request.messages):
+        digest.update(message.role.encode() + b"\0" + message.text.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
+def _opening(messages: tuple[Message, ...]) -> Iterator[Message]:
+    for message in messages:
+        yield message
+        if message.role == "user":
+            return
 
 
 def prepare(expert: Expert, replica: Replica, request: ChatRequest) -> ChatCall:
@@ -96,10 +313,11 @@ def prepare(expert: Expert, replica: Replica, request: ChatRequest) -> ChatCall:
     }
     if unset:
         request = replace(request, sampling=replace(request.sampling, **unset))
-    if request.num_ctx and replica.context_length and request.num_ctx > replica.context_length:
+    window = replica.num_ctx or replica.context_length
+    if request.num_ctx and window and request.num_ctx > window:
         raise BadRequest(
-            f"num_ctx {request.num_ctx} is more than the {replica.context_length} tokens the model "
-            f"'{replica.model}' was trained for.",
+            f"num_ctx {request.num_ctx} is more than the {window} tokens that the model '{replica.model}' has here. "
+            "Leave it out, or ask for a model with a larger window.",
             param="num_ctx",
             code="unsupported_value",
         )
@@ -107,7 +325,8 @@ def prepare(expert: Expert, replica: Replica, request: ChatRequest) -> ChatCall:
         model=replica.model,
         request=request,
         messages=messages,
-        num_ctx=request.num_ctx or replica.num_ctx,
+        # The replica's own window serves a client that asks for less, without loading the model again.
+        num_ctx=replica.num_ctx or request.num_ctx,
         keep_alive=replica.keep_alive if request.keep_alive is None else request.keep_alive,
         capabilities=replica.capabilities,
     )
@@ -123,16 +342,53 @@ def shared_pool() -> Pool:
     if pool is None:
         for gone in [other for other in _pools if other.is_closed()]:
             del _pools[gone]
-        timeouts = Timeouts(
-            connect=settings.UPSTREAM_CONNECT_TIMEOUT,
-            first_byte=settings.UPSTREAM_FIRST_BYTE_TIMEOUT,
-            idle=settings.UPSTREAM_IDLE_TIMEOUT,
-        )
-        pool = _pools[loop] = Pool(UpstreamClient(timeouts), max_retries=settings.UPSTREAM_MAX_RETRIES)
+        pool = _pools[loop] = new_pool()
     return pool
+
+
+def new_pool() -> Pool:
+    """Return a pool with the limits of the settings."""
+    timeouts = Timeouts(
+        connect=settings.UPSTREAM_CONNECT_TIMEOUT,
+        first_byte=settings.UPSTREAM_FIRST_BYTE_TIMEOUT,
+        idle=settings.UPSTREAM_IDLE_TIMEOUT,
+    )
+    limits = Limits(
+        queue=settings.QUEUE_LIMIT,
+        wait=settings.QUEUE_TIMEOUT,
+        threshold=settings.CIRCUIT_BREAKER_THRESHOLD,
+        cooldown=settings.CIRCUIT_BREAKER_COOLDOWN,
+    )
+    return Pool(
+        UpstreamClient(timeouts),
+        max_retries=settings.UPSTREAM_MAX_RETRIES,
+        limits=limits,
+        load_seconds=settings.UPSTREAM_LOAD_TIMEOUT,
+    )
 
 
 async def close_shared_pool() -> None:
     """Close the running event loop's pool, if it has one."""
     if pool := _pools.pop(asyncio.get_running_loop(), None):
         await pool.aclose()
+
+
+def pool_state() -> list[dict[str, Any]]:
+    """Return this process's lanes for people to look at: what runs, what waits, how quick, how reliable."""
+    now = time.monotonic()
+    return [
+        {
+            "server": base_url,
+            "model": model,
+            "in_flight": lane.in_flight,
+            "waiting": lane.waiting,
+            "served": lane.served,
+            "first_token_seconds": round(lane.first, 3),
+            "request_seconds": round(lane.total, 3),
+            "tokens_per_second": round(lane.speed, 1),
+            "breaker": lane.breaker.state(now).value,
+            "last_failure": lane.last_failure,
+        }
+        for pool in list(_pools.values())
+        for (base_url, model), lane in list(pool.admission.lanes.items())
+    ]

@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from routing import features, rules
-from routing.backends.protocol import ChatRequest
-from routing.catalog import Catalog, Expert
+from routing.backends.local import LocalEmbedder
+from routing.backends.protocol import ChatRequest, ServerAddress, ServerKind
+from routing.catalog import Catalog, Expert, Replica
 from routing.exceptions import BadRequest, ModelNotFound, Unavailable
 
 AUTO = "auto"
@@ -21,6 +22,7 @@ class Decision:
     route: str
     why: str
     needs: frozenset[str] = frozenset()
+    fallbacks: tuple[Expert, ...] = ()
 
 
 def decide(request: ChatRequest, catalog: Catalog) -> Decision:
@@ -30,7 +32,14 @@ def decide(request: ChatRequest, catalog: Catalog) -> Decision:
         expert, route, why = _explicit(request.model, seen.needs, catalog)
     else:
         expert, route, why = next(_candidates(seen, catalog), None) or _nobody(seen.needs, catalog)
-    return Decision(id=f"dec_{uuid.uuid4().hex}", expert=expert, route=route, why=why, needs=seen.needs)
+    return Decision(
+        id=f"dec_{uuid.uuid4().hex}",
+        expert=expert,
+        route=route,
+        why=why,
+        needs=seen.needs,
+        fallbacks=tuple(catalog.experts[slug] for slug in expert.fallbacks if _able(catalog, slug, seen.needs)),
+    )
 
 
 def _explicit(name: str, needs: frozenset[str], catalog: Catalog) -> tuple[Expert, str, str]:
@@ -85,4 +94,70 @@ def _nobody(needs: frozenset[str], catalog: Catalog) -> tuple[Expert, str, str]:
     raise Unavailable(
         "No model is available. An administrator should add a model server, or start one (see /health/ready).",
         retry_after=30,
+    )
+
+
+# --- other things than chats ----------------------------------------------------------------------------------
+
+INSERT = frozenset({"insert"})
+# The embedder in this process has no address: whoever runs a decision for it does so without the pool.
+IN_PROCESS = Expert(
+    slug=LocalEmbedder.model_id,
+    name=LocalEmbedder.model_id,
+    description="Makes embeddings, in this process.",
+    replicas=(
+        Replica(
+            server=ServerAddress(name="in-process", kind=ServerKind.OPENAI, base_url=""),
+            embedded=True,
+            model=LocalEmbedder.model_id,
+            context_length=LocalEmbedder.max_text_tokens,
+            capabilities=frozenset({"embedding"}),
+        ),
+    ),
+)
+
+
+def decide_embedding(name: str, catalog: Catalog) -> Decision:
+    """Return the decision for embeddings by ``name``; raises ModelNotFound or BadRequest.
+
+    ``auto`` is always the embedder in this process: vectors of two models cannot be compared, so what answers must
+    not change with what happens to be installed.
+    """
+    identity = f"dec_{uuid.uuid4().hex}"
+    if name == AUTO:
+        return Decision(id=identity, expert=IN_PROCESS, route="default", why="'auto' embeds in this process")
+    expert = IN_PROCESS if name == IN_PROCESS.slug else catalog.find_embedder(name)
+    if expert is not None:
+        return Decision(id=identity, expert=expert, route="explicit", why=f"the client asked for '{name}'")
+    if catalog.find(name):
+        raise BadRequest(
+            f"The model '{name}' makes no embeddings. Ask for 'auto', or for an embedding model.",
+            param="model",
+            code="unsupported_value",
+        )
+    raise ModelNotFound(
+        f"The model '{name}' does not exist. Ask for 'auto', or for an embedding model that GET /v1/models lists.",
+        param="model",
+    )
+
+
+def decide_text(request: ChatRequest, catalog: Catalog, *, fills: bool) -> Decision:
+    """Return the decision for a text completion, which is that for a chat of its prompt; raises as ``decide``.
+
+    Where it ``fills`` a gap between a prompt and a suffix, only a model that can do so is asked.
+    """
+    decision = decide(request, catalog)
+    if not fills:
+        return decision
+    able = (expert for expert in (*catalog.experts.values(), *catalog.models.values()) if expert.replicas_that(INSERT))
+    if decision.expert.replicas_that(INSERT):
+        return replace(decision, needs=decision.needs | INSERT)
+    if request.model == AUTO and (expert := next(able, None)):
+        why = "whom the router chose cannot fill in a gap; the first that can answers"
+        return replace(decision, expert=expert, route="fallback", why=why, needs=decision.needs | INSERT)
+    raise BadRequest(
+        f"The model '{request.model}' cannot complete between a prompt and a 'suffix'. Leave 'suffix' out, or ask for "
+        "a model that can insert.",
+        param="suffix",
+        code="unsupported_value",
     )

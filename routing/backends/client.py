@@ -18,7 +18,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from routing.backends import codec, ollama, openai
+from routing.backends import codec, embeddings, generation, ollama, openai
 from routing.backends.protocol import ChatCall, ChatEvent, ServerAddress, ServerKind
 from routing.exceptions import (
     BadRequest,
@@ -82,11 +82,41 @@ class UpstreamClient:
         translator = TRANSLATORS[server.kind]
         stream = translator.ChatStream(new_id=new_tool_call_id)
         payload = codec.dumps(translator.chat_payload(call))
-        loop = asyncio.get_running_loop()
-        first_deadline = loop.time() + self.timeouts.first_byte
-        async with self._response(server, "POST", CHAT_PATHS[server.kind], payload, first_deadline) as response:
+        async with aclosing(self._stream(server, CHAT_PATHS[server.kind], payload, stream, call.model)) as events:
+            async for event in events:
+                yield event
+
+    async def generate(self, server: ServerAddress, call: generation.TextCall) -> AsyncGenerator[ChatEvent]:
+        """Run a text completion on ``server``; all else is as with ``chat``."""
+        stream = generation.stream(server.kind)
+        payload = codec.dumps(generation.payload(server.kind, call))
+        path, model = generation.PATHS[server.kind], call.chat.model
+        async with aclosing(self._stream(server, path, payload, stream, model, param="prompt")) as events:
+            async for event in events:
+                yield event
+
+    async def embed(self, server: ServerAddress, call: embeddings.EmbeddingCall) -> embeddings.Embeddings:
+        """Return the vectors of ``call``'s texts, which go in one request; raises EndpointError."""
+        answer = await self.request_json(
+            server,
+            "POST",
+            embeddings.PATHS[server.kind],
+            embeddings.payload(server.kind, call),
+            timeout=self.timeouts.first_byte,
+            model=call.model,
+            param="input",
+        )
+        return embeddings.parse(server.kind, answer, call)
+
+    async def _stream(
+        self, server: ServerAddress, path: str, payload: bytes, stream: Any, model: str, *, param: str = "messages"
+    ) -> AsyncGenerator[ChatEvent]:
+        """Post ``payload`` and yield the events that ``stream`` makes of the answer's lines."""
+        first_deadline = asyncio.get_running_loop().time() + self.timeouts.first_byte
+        async with self._response(server, "POST", path, payload, first_deadline) as response:
             if response.status_code >= 400:
-                raise refusal(server, response.status_code, await _error_body(response), response.headers, call.model)
+                body = await _error_body(response)
+                raise refusal(server, response.status_code, body, response.headers, model, param=param)
             started = False
             async with aclosing(self._lines(response, server, first_deadline)) as lines:
                 async for line in lines:
@@ -107,9 +137,20 @@ class UpstreamClient:
             )
 
     async def request_json(
-        self, server: ServerAddress, method: str, path: str, body: Any = None, *, timeout: float = 10.0
+        self,
+        server: ServerAddress,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        timeout: float = 10.0,
+        model: str = "",
+        param: str = "messages",
     ) -> Any:
-        """Return the JSON a model server answers to one small request; raises EndpointError."""
+        """Return the JSON a model server answers to one request; raises EndpointError.
+
+        ``model`` and ``param`` are what a refusal is about, in the words of the client.
+        """
         deadline = asyncio.get_running_loop().time() + timeout
         payload = None if body is None else codec.dumps(body)
         async with self._response(server, method, path, payload, deadline) as response:
@@ -121,13 +162,29 @@ class UpstreamClient:
             except httpx.TransportError as error:
                 raise UpstreamFailed(f"The model server '{server.name}' broke off its answer.") from error
             if response.status_code >= 400:
-                raise refusal(server, response.status_code, content, response.headers, "")
+                raise refusal(server, response.status_code, content, response.headers, model, param=param)
             try:
                 return codec.loads(content)
             except ValueError as error:
                 raise UpstreamFailed(
                     f"The model server '{server.name}' answered with something else than JSON."
                 ) from error
+
+    async def stream_lines(
+        self, server: ServerAddress, method: str, path: str, body: Any = None, *, model: str = ""
+    ) -> AsyncGenerator[bytes]:
+        """Yield the lines a model server answers to a request that is no generation; raises EndpointError.
+
+        Leaving the generator early closes the connection. ``model`` is what a refusal is about.
+        """
+        payload = None if body is None else codec.dumps(body)
+        first_deadline = asyncio.get_running_loop().time() + self.timeouts.first_byte
+        async with self._response(server, method, path, payload, first_deadline) as response:
+            if response.status_code >= 400:
+                raise refusal(server, response.status_code, await _error_body(response), response.headers, model)
+            async with aclosing(self._lines(response, server, first_deadline)) as lines:
+                async for line in lines:
+                    yield line
 
     @asynccontextmanager
     async def _response(
@@ -233,8 +290,20 @@ async def _error_body(response: httpx.Response) -> bytes:
     return body
 
 
-def refusal(server: ServerAddress, status: int, body: bytes, headers: Mapping[str, str], model: str) -> EndpointError:
-    """Return the error a client gets for a model server's error response.
+# llama.cpp's word for a text that does not fit the batch an embedding is computed in (its tools/server).
+LARGER_THAN_A_BATCH = re.compile(r"too large to process", re.IGNORECASE)
+
+
+def refusal(
+    server: ServerAddress,
+    status: int,
+    body: bytes,
+    headers: Mapping[str, str],
+    model: str,
+    *,
+    param: str = "messages",
+) -> EndpointError:
+    """Return the error a client gets for a model server's error response; ``param`` is where its text stood.
 
     ``body`` may be Ollama's ``{"error": "text"}``, OpenAI's object, nothing at all, or a proxy's HTML page.
     """
@@ -246,8 +315,10 @@ def refusal(server: ServerAddress, status: int, body: bytes, headers: Mapping[st
             "that server's API key.",
             should_retry=False,
         )
-    if ollama.speaks_of_context(text):  # llama.cpp has sent these as 500 too
-        return ContextLengthExceeded(f"The prompt is too long for the model '{model}': {text}", param="messages")
+    # llama.cpp has sent these as 500 too
+    if ollama.speaks_of_context(text) or LARGER_THAN_A_BATCH.search(text):
+        what = "text" if param == "input" else "prompt"
+        return ContextLengthExceeded(f"The {what} is too long for the model '{model}': {text}", param=param)
     if status == 404:
         return ModelNotInstalled(
             f"The model server '{server.name}' does not have the model '{model}'. An administrator can pull it, or "
@@ -262,6 +333,8 @@ def refusal(server: ServerAddress, status: int, body: bytes, headers: Mapping[st
             f"The model server '{server.name}' cannot take the request now: {text}",
             retry_after=_retry_after(headers),
         )
+    if status == 501:  # Ollama and llama.cpp say so of a model that chats when asked for vectors, and vice versa
+        return BadRequest(f"The model '{model}' cannot do that: {text}", param="model", code="unsupported_value")
     if status < 500 and status not in (405, 408, 409):
         return BadRequest(f"The model server '{server.name}' refused the request: {text}")
     # What no retry mends should not load the server three times over.
@@ -279,8 +352,9 @@ def _body_text(body: bytes) -> str:
     return ollama.error_text(data)[:2000]
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds a server asked to be left alone, or None if it did not say."""
     try:
-        return min(max(0.0, float(headers.get("retry-after", RETRY_AFTER_SECONDS))), 3600.0)
-    except ValueError:
-        return RETRY_AFTER_SECONDS
+        return min(max(0.0, float(headers["retry-after"])), 3600.0)
+    except (KeyError, ValueError):
+        return None

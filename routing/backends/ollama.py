@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from routing.backends import codec
-from routing.backends.protocol import ChatCall, ChatEvent, Delta, Finish, Json, Message, ToolCallDelta, Usage
+from routing.backends import codec, instructions
+from routing.backends.protocol import ChatCall, ChatEvent, Delta, Finish, Image, Json, Message, ToolCallDelta, Usage
 from routing.exceptions import BadRequest, ContextLengthExceeded, EndpointError, UpstreamFailed
 
 # reasoning_effort -> think, as Ollama's own /v1 layer maps it (openai/openai.go)
@@ -27,9 +27,12 @@ THINK_LEVELS: Mapping[str, bool | str] = {
 def chat_payload(call: ChatCall) -> dict[str, Any]:
     """Return the body of POST /api/chat for ``call``; raises BadRequest for what Ollama cannot take."""
     request = call.request
+    _refuse_gifs(call)
+    said = (*instructions.verbosity(request), *instructions.tool_promises(request))
+    messages = instructions.instructed(call.messages, said)
     payload: dict[str, Any] = {
         "model": call.model,
-        "messages": [_message(message, call.messages[:place]) for place, message in enumerate(call.messages)],
+        "messages": [_message(message, messages[:place]) for place, message in enumerate(messages)],
         "stream": True,
         "truncate": False,  # a prompt that does not fit is an error, never a silent loss
         "shift": False,
@@ -38,10 +41,11 @@ def chat_payload(call: ChatCall) -> dict[str, Any]:
         payload["options"] = options
     if call.keep_alive is not None:
         payload["keep_alive"] = _duration(call.keep_alive)
-    if request.tools and request.tool_choice != "none":
-        _require(call, "tools", "tools")
-        _refuse_unkept_tool_promises(call)
-        payload["tools"] = list(request.tools)
+    if tools := request.offered_tools:
+        # Ollama knows no tool_choice: what may not be called is withheld, what must be is said in words, and
+        # gateway/promises.py sees to it that it was.
+        require(call, "tools", "tools")
+        payload["tools"] = list(tools)
     if request.response_format and request.response_format.kind != "text":
         schema = request.response_format.schema
         payload["format"] = "json" if schema is None else schema
@@ -82,11 +86,12 @@ def _think(call: ChatCall) -> bool | str | None:
     if think is None and call.request.reasoning_effort is not None:
         think = THINK_LEVELS[call.request.reasoning_effort]
     if think:
-        _require(call, "thinking", "reasoning_effort" if call.request.think is None else "think")
+        require(call, "thinking", "reasoning_effort" if call.request.think is None else "think")
     return think
 
 
-def _require(call: ChatCall, capability: str, param: str) -> None:
+def require(call: ChatCall, capability: str, param: str) -> None:
+    """Raise BadRequest if the model is known to lack ``capability``."""
     if call.capabilities is not None and capability not in call.capabilities:
         raise BadRequest(
             f"The model '{call.model}' does not support {capability}. Leave out '{param}', or ask for a model "
@@ -96,21 +101,19 @@ def _require(call: ChatCall, capability: str, param: str) -> None:
         )
 
 
-def _refuse_unkept_tool_promises(call: ChatCall) -> None:
-    """Raise BadRequest for what Ollama would ignore in silence."""
-    choice = call.request.tool_choice
-    if choice not in (None, "auto"):
-        raise BadRequest(
-            f"The model '{call.model}' cannot be made to call a tool. Send tool_choice 'auto' or 'none'.",
-            param="tool_choice",
-            code="unsupported_value",
-        )
-    if call.request.parallel_tool_calls is False:
-        raise BadRequest(
-            f"The model '{call.model}' cannot be held to one tool call at a time. Leave out 'parallel_tool_calls'.",
-            param="parallel_tool_calls",
-            code="unsupported_value",
-        )
+GIF = "R0lGOD"  # "GIF8" in base64
+
+
+def _refuse_gifs(call: ChatCall) -> None:
+    for number, message in enumerate(call.request.messages):
+        for place, part in enumerate(message.parts):
+            if isinstance(part, Image) and (part.mime == "image/gif" or part.data.startswith(GIF)):
+                where = f"messages[{number}].content[{place}]"
+                raise BadRequest(
+                    f"'{where}' is a GIF, which the model '{call.model}' cannot see. Send it as PNG, JPEG or WebP.",
+                    param=where,
+                    code="invalid_image_format",
+                )
 
 
 def _message(message: Message, history: tuple[Message, ...]) -> dict[str, Any]:
@@ -274,3 +277,15 @@ CONTEXT_TEXT = re.compile(
 def speaks_of_context(text: str) -> bool:
     """Tell whether an error text means that the prompt did not fit."""
     return bool(CONTEXT_TEXT.search(text))
+
+
+THINK_TEXT = re.compile(r"does not support thinking|think value .{0,20} is not supported", re.IGNORECASE)
+
+
+def refused_parameter(text: str) -> str | None:
+    """Return which parameter Ollama's words of a refusal (400) are about, if they tell.
+
+    What a model can do is checked before it is asked; an old server does not tell, and none tells its levels
+    (ollama#12561).
+    """
+    return "reasoning_effort" if THINK_TEXT.search(text) else None

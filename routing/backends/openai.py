@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from routing.backends import codec
-from routing.backends.ollama import stream_error
+from routing.backends import codec, instructions
+from routing.backends.ollama import require, stream_error
 from routing.backends.protocol import (
     ChatCall,
     ChatEvent,
@@ -26,7 +26,7 @@ def chat_payload(call: ChatCall) -> dict[str, Any]:
     Raises BadRequest for Ollama's extensions, which such a server cannot carry out.
     """
     request, sampling = call.request, call.request.sampling
-    for name in ("num_ctx", "keep_alive", "think"):
+    for name in ("num_ctx", "keep_alive"):
         if getattr(request, name) is not None:
             raise BadRequest(
                 f"'{name}' works with Ollama servers only, and '{call.model}' runs on another kind. Leave it out.",
@@ -45,19 +45,43 @@ def chat_payload(call: ChatCall) -> dict[str, Any]:
         "tools": list(request.tools) or None,
         "tool_choice": request.tool_choice if request.tools else None,
         "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
-        "reasoning_effort": request.reasoning_effort,
         "logprobs": request.logprobs,
         "top_logprobs": request.top_logprobs,
     }
     payload: dict[str, Any] = {
         "model": call.model,
-        "messages": [_message(message) for message in call.messages],
+        "messages": [
+            _message(message) for message in instructions.instructed(call.messages, instructions.verbosity(request))
+        ],
         "stream": True,
         # Always asked for, because every answer is accounted; the client sees it only if it asked too.
         "stream_options": {"include_usage": True},
     }
+    options = {OPTIONS.get(name, name): value for name, value in request.options.items()}
+    given = {name: value for name, value in asked.items() if value is not None}
     # The client's own options give way to what the router decided.
-    return dict(request.options) | {name: value for name, value in asked.items() if value is not None} | payload
+    return options | given | _thinking(call) | payload
+
+
+# Ollama's names of options that llama.cpp calls otherwise.
+OPTIONS = {"num_keep": "n_keep", "num_predict": "max_tokens"}
+
+
+def _thinking(call: ChatCall) -> dict[str, Any]:
+    """Return what makes the model think, or not, as far as the client asked; 'think' beats 'reasoning_effort'.
+
+    chat_template_kwargs is the switch of llama.cpp and vLLM; templates without it pass it over.
+    """
+    think, effort = call.request.think, call.request.reasoning_effort
+    if think is None and effort is None:
+        return {}
+    if think is False or (think is None and effort == "none"):
+        knows = call.capabilities is None or "thinking" in call.capabilities
+        return {"chat_template_kwargs": {"enable_thinking": False}} if knows else {}
+    require(call, "thinking", "reasoning_effort" if think is None else "think")
+    if think is True:
+        return {"chat_template_kwargs": {"enable_thinking": True}}
+    return {"reasoning_effort": effort if think is None else think}
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -141,7 +165,7 @@ class ChatStream:
         events: list[ChatEvent] = []
         for choice in chunk.get("choices") or ():
             if choice.get("index") not in (None, 0):
-                continue
+                continue  # several answers are several calls, of one choice each
             if delta := self._delta(choice):
                 events.append(delta)
             if choice.get("finish_reason"):

@@ -35,11 +35,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image given inline: ``data`` is bare base64, ``mime`` its media type ("" when not told)."""
+    """An image: ``data`` is bare base64, ``mime`` its media type ("" when not told).
+
+    With a ``url`` it has yet to be fetched, and ``data`` is empty (see images.py).
+    """
 
     data: str
     mime: str = ""
     detail: str | None = None
+    url: str = ""
 
 
 Part = Text | Image
@@ -103,16 +107,21 @@ OPTION_NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseFormat:
-    """``kind`` is "text", "json_object" or "json_schema"; ``schema`` belongs to the last."""
+    """``kind`` is "text", "json_object" or "json_schema"; ``schema`` and ``strict`` belong to the last."""
 
     kind: str
     schema: Json | None = None
+    strict: bool = False
     raw: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """A chat completion as a client asked for it, checked."""
+    """A chat completion as a client asked for it, checked.
+
+    ``n`` is how many answers; each is a call of its own. ``tool_choice`` is "none", "auto", "required" or
+    ``{"type": "function", "function": {"name": …}}``. ``ignored`` names what the client sent and nobody here reads.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -130,10 +139,36 @@ class ChatRequest:
     keep_alive: str | int | float | None = None
     num_ctx: int | None = None
     options: Json = field(default_factory=dict)
+    n: int = 1
+    verbosity: str | None = None
+    ignored: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def named_tool(self) -> str | None:
+        """The one function that ``tool_choice`` asks for, if it does."""
+        return None if self.tool_choice is None or isinstance(self.tool_choice, str) else _name_of(self.tool_choice)
+
+    @property
+    def must_call(self) -> bool:
+        """Whether an answer without a tool call is none."""
+        return bool(self.tools) and self.tool_choice not in (None, "none", "auto")
+
+    @property
+    def offered_tools(self) -> tuple[Json, ...]:
+        """The tools the model may call: none, all, or the one that is named."""
+        if self.tool_choice == "none":
+            return ()
+        named = self.named_tool
+        return self.tools if named is None else tuple(tool for tool in self.tools if _name_of(tool) == named)
 
     @property
     def has_images(self) -> bool:
         return any(message.images for message in self.messages)
+
+
+def _name_of(tool: Json) -> str:
+    name: str = tool["function"]["name"]
+    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +201,9 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A piece of the answer."""
+    """A piece of an answer; ``index`` says of which, where a request wants several (n)."""
 
+    index: int = 0
     content: str = ""
     reasoning: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
@@ -186,13 +222,37 @@ class Usage:
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            details=_added(self.details, other.details),
+        )
+
+
+def _added(one: Json, other: Json) -> Json:
+    """Return the counts of both, added up at every depth; what is no number is taken from the first."""
+    both: dict[str, Any] = dict(other) | dict(one)
+    for name in one.keys() & other.keys():
+        if isinstance(one[name], Mapping) and isinstance(other[name], Mapping):
+            both[name] = _added(one[name], other[name])
+        elif isinstance(one[name], int) and isinstance(other[name], int):
+            both[name] = one[name] + other[name]
+    return both
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """The end of an answer; ``reason`` is one of OpenAI's finish reasons."""
+    """The end of an answer; ``reason`` is one of OpenAI's finish reasons.
 
+    ``adjusted`` names parameters of the request that were carried out otherwise than a client may expect:
+    parallel_tool_calls when calls were left out, messages when the server read only a part of the prompt.
+    """
+
+    index: int = 0
     reason: str
     usage: Usage | None = None
+    adjusted: tuple[str, ...] = ()
 
 
 ChatEvent = Delta | Finish

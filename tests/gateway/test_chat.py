@@ -44,10 +44,11 @@ class TestFirstStart:
             "math": "llama3.2:3b",
         }
 
-    def test_an_embedding_model_is_not_offered_for_chats(self, served_ollama):
-        ids = {model.id for model in served_ollama.client().models.list()}
-        assert "nomic-embed-text:latest" not in ids
-        assert "qwen2.5-coder:7b" in ids
+    def test_an_embedding_model_is_listed_and_refused_for_chats(self, served_ollama):
+        assert "nomic-embed-text:latest" in {model.id for model in served_ollama.client().models.list()}
+        with pytest.raises((openai.NotFoundError, openai.BadRequestError)) as caught:
+            served_ollama.client().chat.completions.create(**body(model="nomic-embed-text:latest"))
+        assert caught.value.param == "model"
 
 
 class TestWhatReachesTheModel:
@@ -151,7 +152,7 @@ class TestFailures:
             (Reply(status=404, error="model 'x' not found"), 404, "model_not_found", "does not have the model"),
             (Reply(status=503, error="server busy"), 503, "service_unavailable", "server busy"),
             (
-                Reply(status=429, error="slow down", headers={"Retry-After": "7"}),
+                Reply(status=429, error="slow down", headers={"Retry-After": "1"}),
                 429,
                 "rate_limit_exceeded",
                 "slow down",
@@ -196,9 +197,9 @@ class TestFailures:
         assert caught.value.message
 
     def test_retry_after_reaches_the_client(self, served_ollama, ollama):
-        ollama.reply(Reply(status=429, error="slow down", headers={"Retry-After": "7"}))
+        ollama.reply(Reply(status=429, error="slow down", headers={"Retry-After": "1"}))
         response = served_ollama.http().post(CHAT, json=body())
-        assert response.headers["retry-after"] == "7"
+        assert response.headers["retry-after"] == "1"
 
     def test_a_server_that_is_gone_gives_503_and_its_return_is_noticed(self, served_ollama, ollama):
         ollama.refuse()

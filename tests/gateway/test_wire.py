@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway import sse
-from gateway.wire import ChunkWriter, Collector, Head, model_object, parse_chat
+from gateway.wire import ChunkWriter, Completion, Head, model_object, parse_chat
 from routing.backends.codec import EventDecoder, LineSplitter
 from routing.backends.protocol import ChatEvent, Delta, Finish, Image, Text, ToolCall, ToolCallDelta, Usage
 from routing.exceptions import BadRequest
@@ -120,7 +120,8 @@ DEEP = "[" * 100_000
         (user([{"type": "text"}]), "messages[0].content[0]", "must be a text"),
         (user([{"type": "text", "text": None}]), "messages[0].content[0]", "must be a text"),
         (user([{"type": "image_url"}]), "messages[0].content[0]", "must be a data URI"),
-        (user([image("https://example.org/cat.png")]), "messages[0].content[0]", "must hold the image itself"),
+        (user([image("ftp://example.org/cat.png")]), "messages[0].content[0]", "or an http(s) URL to fetch it from"),
+        (user([image("https://" + "x" * 9000)]), "messages[0].content[0]", "must hold the image itself"),
         (user([image("iVBORw0KGgo=")]), "messages[0].content[0]", "must hold the image itself, as data:image/png"),
         (user([image("data:image/png,x")]), "messages[0].content[0]", "must hold the image itself"),
         ({"messages": [HELLO | {"name": 5}]}, "messages[0].name", "must be a text"),
@@ -174,8 +175,9 @@ DEEP = "[" * 100_000
         ({"stop": ["a", 5]}, "stop", "must be a text or a list of texts"),
         ({"stop": ["a", None]}, "stop", "must be a text or a list of texts"),
         ({"stop": ""}, "stop", "none of them empty"),
-        ({"n": 2}, "n", "Send the request several times instead"),
-        ({"n": 0}, "n", "must be a whole number from 1"),
+        ({"n": 0}, "n", "must be a whole number from 1 to 16"),
+        ({"n": 17}, "n", "must be a whole number from 1 to 16"),
+        ({"n": 1.5}, "n", "must be a whole number from 1 to 16"),
         ({"n": "1"}, "n", "must be a whole number from 1"),
         ({"modalities": ["text", "audio"]}, "modalities", "Only the modality 'text' is supported"),
         ({"modalities": "text"}, "modalities", "must be a list"),
@@ -195,6 +197,11 @@ DEEP = "[" * 100_000
             "'response_format.json_schema.schema' must be a JSON Schema object",
         ),
         ({"response_format": {"type": "json_schema", "json_schema": []}}, "response_format", "must be a JSON Schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "strict": "yes"}}},
+            "response_format",
+            "'response_format.json_schema.strict' must be true or false",
+        ),
         ({"tools": tool()}, "tools", "must be a list"),
         ({"tools": [tool(), "f"]}, "tools[1]", "must be a function with a name"),
         ({"tools": [{"type": "retrieval"}]}, "tools[0]", "must be a function with a name"),
@@ -203,6 +210,17 @@ DEEP = "[" * 100_000
         ({"tool_choice": "always", "tools": [tool()]}, "tool_choice", "must be none, auto, required or a function"),
         ({"tool_choice": 1, "tools": [tool()]}, "tool_choice", "must be none, auto, required or a function"),
         ({"tool_choice": "required"}, "tool_choice", "needs 'tools'"),
+        ({"tool_choice": {"type": "function"}, "tools": [tool()]}, "tool_choice", "must name a function"),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "other"}}, "tools": [tool()]},
+            "tool_choice",
+            "must name a function that is among 'tools'",
+        ),
+        (
+            {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto"}}, "tools": [tool()]},
+            "tool_choice",
+            "must have mode auto or required",
+        ),
         ({"parallel_tool_calls": "no"}, "parallel_tool_calls", "must be true or false"),
         ({"reasoning_effort": "extreme"}, "reasoning_effort", "must be one of none, minimal, low"),
         ({"reasoning_effort": 3}, "reasoning_effort", "must be one of"),
@@ -220,6 +238,12 @@ DEEP = "[" * 100_000
         ({"num_ctx": "8k"}, "num_ctx", "must be a whole number"),
         ({"top_k": "many"}, "top_k", "must be a number"),
         ({"options": ["top_k"]}, "options", "must be an object"),
+        ({"options": {"top_k": "many"}}, "top_k", "must be a number"),
+        ({"verbosity": "loud"}, "verbosity", "must be one of low, medium, high"),
+        ({"format": "xml"}, "format", 'must be "json" or a JSON Schema object'),
+        ({"thinking": {"type": "auto"}}, "thinking", "must be enabled or disabled"),
+        ({"reasoning": {"enabled": "yes"}}, "enabled", "must be true or false"),
+        ({"messages": [{"role": "assistant", "function_call": {"name": "f"}}]}, "messages[0].function_call", "use"),
     ],
     ids=lambda value: ascii(value)[:60],
 )
@@ -309,10 +333,10 @@ def streamed(events: list[ChatEvent], *, include_usage: bool = False) -> list[di
 
 
 def collected(events: list[ChatEvent]) -> dict[str, Any]:
-    collector = Collector()
+    completion = Completion()
     for event in events:
-        collector.add(event)
-    return collector.completion(HEAD)
+        completion.add(event)
+    return completion.whole(HEAD)
 
 
 def deltas(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -483,6 +507,37 @@ def test_a_model_is_listed_as_clients_read_it():
         "created": 1_790_000_000,
         "owned_by": "moe",
     }
+
+
+# Several answers
+
+TWO: list[ChatEvent] = [
+    Delta(index=1, content="b"),
+    Delta(index=0, content="a"),
+    Finish(index=1, reason="stop"),
+    Delta(index=0, content="A", tool_calls=(ToolCallDelta(index=0, id="x", name="f", arguments="{}"),)),
+    Finish(index=0, reason="tool_calls", usage=USAGE, adjusted=("parallel_tool_calls",)),
+]
+
+
+def test_chunks_of_several_answers_are_told_apart_and_usage_comes_last():
+    writer = ChunkWriter(HEAD, include_usage=True, choices=2)
+    *chunks, last = [chunk for event in TWO for chunk in writer.write(event)]
+    indices = [chunk["choices"][0]["index"] for chunk in chunks]
+    assert indices == [1, 1, 0, 0, 1, 0, 0]
+    starts = [chunk["choices"][0]["index"] for chunk in chunks if "role" in chunk["choices"][0]["delta"]]
+    assert starts == [1, 0]
+    assert (last["choices"], last["usage"]) == ([], TOLD_USAGE)
+    assert chunks[-1]["moe"] == {"adjusted": ["parallel_tool_calls"]}
+    assert not any("moe" in chunk for chunk in chunks[:-1])
+
+
+def test_several_answers_are_put_together_each_for_itself():
+    answer = collected(TWO)
+    assert [(choice["index"], choice["message"]["content"]) for choice in answer["choices"]] == [(0, "aA"), (1, "b")]
+    assert [choice["finish_reason"] for choice in answer["choices"]] == ["tool_calls", "stop"]
+    assert answer["usage"] == TOLD_USAGE
+    assert answer["moe"] == {"adjusted": ["parallel_tool_calls"]}
 
 
 # Server-sent events

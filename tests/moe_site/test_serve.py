@@ -168,7 +168,7 @@ class TestAdmin:
 
     def test_a_key_made_in_admin_works_and_stops_when_revoked(self, served):
         admin = Admin(served)
-        fields = {"name": "From admin", "expires_at_0": "", "expires_at_1": "", "note": ""}
+        fields = {"name": "From admin", "priority": "normal", "expires_at_0": "", "expires_at_1": "", "note": ""}
         page = admin.post("/admin/gateway/apikey/add/", **fields)
         key = re.search(r'id="new-key"[^>]*>(sk-moe-[^<]+)<', page.text)[1]
         assert served.client(api_key=key).models.list().data

@@ -61,7 +61,11 @@ def test_a_plain_request_carries_nothing_the_client_did_not_ask_for():
         ({"stop": "\n"}, {"stop": ["\n"]}),
         ({"num_ctx": 8192}, {"num_ctx": 8192}),
         ({"top_k": 1, "min_p": 0, "repeat_penalty": 1.1}, {"top_k": 1, "min_p": 0, "repeat_penalty": 1.1}),
-        ({"options": {"num_gpu": 0, "mirostat": 1}}, {"num_gpu": 0, "mirostat": 1}),
+        ({"options": {"mirostat": 1, "num_gpu": None}}, None),
+        ({"options": {"num_predict": -1}}, {"num_predict": -1}),
+        ({"num_predict": -1}, {"num_predict": -1}),
+        ({"num_predict": 5, "repetition_penalty": 1.1}, {"num_predict": 5, "repeat_penalty": 1.1}),
+        ({"max_tokens": 5, "max_output_tokens": 7, "stop_sequences": ["x"]}, {"num_predict": 5, "stop": ["x"]}),
         ({"options": {"temperature": 0.1}}, {"temperature": 0.1}),
         ({"options": {"temperature": 0.1, "top_k": 5}, "temperature": 0.9}, {"temperature": 0.9, "top_k": 5}),
         ({"options": {"top_k": 5}, "top_k": 7}, {"top_k": 7}),
@@ -138,6 +142,11 @@ def test_log_probabilities_are_asked_for_at_the_top_level(asked, logprobs):
         ({"think": True}, True),
         ({"think": "low"}, "low"),
         ({"think": False, "reasoning_effort": "high"}, False),
+        ({"enable_thinking": False, "reasoning_effort": "high"}, False),
+        ({"enable_thinking": True, "reasoning_effort": "high"}, "high"),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, False),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1000}}, True),
+        ({"reasoning": {"enabled": False}}, False),
     ],
     ids=str,
 )
@@ -189,17 +198,62 @@ def test_tool_choice_none_withholds_the_tools(capabilities):
 
 
 @pytest.mark.parametrize(
-    ("asked", "param"),
+    ("asked", "offered", "words"),
     [
-        ({"tool_choice": "required"}, "tool_choice"),
-        ({"tool_choice": FUNCTION}, "tool_choice"),
-        ({"parallel_tool_calls": False}, "parallel_tool_calls"),
+        ({"tool_choice": "required"}, ["get_weather", "other"], "one of the functions"),
+        ({"tool_choice": FUNCTION}, ["get_weather"], "the function 'get_weather'"),
+        ({"parallel_tool_calls": False}, ["get_weather", "other"], "at most one function"),
     ],
 )
-def test_a_promise_ollama_would_drop_in_silence_is_refused(asked, param):
-    with pytest.raises(BadRequest) as caught:
-        sent(tools=[tool()], **asked)
-    assert (caught.value.param, caught.value.code) == (param, "unsupported_value")
+def test_what_ollama_has_no_parameter_for_is_said_in_words(asked, offered, words):
+    payload = sent(tools=[tool(), tool("other")], **asked)
+    assert [item["function"]["name"] for item in payload["tools"]] == offered
+    system, question = payload["messages"]
+    assert (system["role"], question) == ("system", HELLO)
+    assert words in system["content"]
+
+
+def test_what_is_said_in_words_comes_after_the_system_prompt_there_is():
+    history = [{"role": "developer", "content": "Be kind."}, HELLO]
+    system, _ = sent(messages=history, tools=[tool()], tool_choice="required", verbosity="low")["messages"]
+    assert system["role"] == "system"
+    first, *rest = system["content"].split("\n\n")
+    assert first == "Be kind."
+    assert [text.split()[0] for text in rest] == ["Answer", "Your"]
+
+
+@pytest.mark.parametrize("asked", [{"tool_choice": "none"}, {"tool_choice": "auto"}, {"verbosity": "medium"}], ids=str)
+def test_nothing_is_said_where_nothing_is_asked(asked):
+    assert sent(tools=[tool()], **asked)["messages"] == [HELLO]
+
+
+@pytest.mark.parametrize(("mode", "system"), [("auto", []), ("required", ["system"])])
+def test_allowed_tools_narrow_what_is_offered(mode, system):
+    allowed = {"mode": mode, "tools": [{"type": "function", "function": {"name": "other"}}]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    payload = sent(tools=[tool(), tool("other")], tool_choice=choice)
+    assert [item["function"]["name"] for item in payload["tools"]] == ["other"]
+    assert [message["role"] for message in payload["messages"]] == [*system, "user"]
+
+
+@pytest.mark.parametrize("url", ["data:image/gif;base64,AAAA", "data:;base64,R0lGODlhAQABAAAAACw="])
+def test_a_gif_is_refused_since_ollama_cannot_read_it(url):
+    messages = [HELLO, {"role": "user", "content": [text("This?"), image(url)]}]
+    with pytest.raises(BadRequest, match="PNG, JPEG or WebP") as caught:
+        sent(messages=messages)
+    assert (caught.value.param, caught.value.code) == ("messages[1].content[1]", "invalid_image_format")
+
+
+@pytest.mark.parametrize(
+    ("words", "param"),
+    [
+        ('think value "medium" is not supported for this model', "reasoning_effort"),
+        ('"llama3.2:3b" does not support thinking', "reasoning_effort"),
+        ("illegal base64 data at input byte 4", None),
+    ],
+)
+def test_a_refusal_about_thinking_is_recognised(words, param):
+    assert ollama.refused_parameter(words) == param
 
 
 # Messages
@@ -225,6 +279,10 @@ def test_a_promise_ollama_would_drop_in_silence_is_refused(asked, param):
         ),
         (
             {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+            {"role": "assistant", "content": "No."},
+        ),
+        (
+            {"role": "assistant", "content": None, "refusal": "No."},
             {"role": "assistant", "content": "No."},
         ),
         (

@@ -55,6 +55,7 @@ def test_a_plain_request_carries_nothing_the_client_did_not_ask_for(asked):
         ({"reasoning_effort": "xhigh"}, {"reasoning_effort": "xhigh"}),
         ({"logprobs": True, "top_logprobs": 0}, {"logprobs": True, "top_logprobs": 0}),
         ({"top_k": 1, "min_p": 0}, {"top_k": 1, "min_p": 0}),
+        ({"num_keep": 5, "options": {"num_predict": -1}}, {"n_keep": 5, "max_tokens": -1}),
         ({"options": {"top_k": 1, "temperature": 0.1}, "temperature": 0.9}, {"top_k": 1, "temperature": 0.9}),
         ({"options": {"num_predict": 10, "stop": ["a"], "seed": 0}}, {"max_tokens": 10, "stop": ["a"], "seed": 0}),
         ({"tools": [tool()]}, {"tools": [tool()]}),
@@ -79,13 +80,45 @@ def test_what_the_client_sent_reaches_the_server(asked, wire):
         ({"num_ctx": 8192}, "num_ctx"),
         ({"options": {"num_ctx": 8192}}, "num_ctx"),
         ({"keep_alive": "5m"}, "keep_alive"),
-        ({"think": False}, "think"),
     ],
 )
 def test_ollamas_extensions_are_refused_rather_than_dropped(asked, param):
     with pytest.raises(BadRequest, match="Leave it out") as caught:
         sent(**asked)
     assert (caught.value.param, caught.value.code) == (param, "unsupported_parameter")
+
+
+@pytest.mark.parametrize(
+    ("asked", "wire"),
+    [
+        ({"think": False}, {"chat_template_kwargs": {"enable_thinking": False}}),
+        ({"reasoning_effort": "none"}, {"chat_template_kwargs": {"enable_thinking": False}}),
+        ({"think": True}, {"chat_template_kwargs": {"enable_thinking": True}}),
+        ({"think": "low"}, {"reasoning_effort": "low"}),
+        ({"think": "low", "reasoning_effort": "high"}, {"reasoning_effort": "low"}),
+        ({"think": False, "reasoning_effort": "high"}, {"chat_template_kwargs": {"enable_thinking": False}}),
+    ],
+    ids=str,
+)
+def test_thinking_is_switched_as_llama_cpp_and_vllm_do(asked, wire):
+    assert sent(**asked) == sent(capabilities=("completion", "thinking"), **asked) == ALWAYS_SENT | wire
+
+
+def test_a_model_that_cannot_think_is_not_told_to_stop_and_cannot_be_made_to():
+    assert sent(capabilities=("completion",), think=False) == ALWAYS_SENT
+    with pytest.raises(BadRequest) as caught:
+        sent(capabilities=("completion",), reasoning_effort="low")
+    assert caught.value.param == "reasoning_effort"
+
+
+def test_verbosity_is_said_in_words():
+    system, question = sent(verbosity="high")["messages"]
+    assert (system["role"], question) == ("system", HELLO)
+
+
+def test_a_gif_passes():
+    url = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+    assert sent_message({"role": "user", "content": [image(url)]})["content"] == [image(url)]
 
 
 @pytest.mark.parametrize("name", ["model", "messages", "stream", "stream_options"])

@@ -95,16 +95,20 @@ def test_the_experts_defaults_fill_only_what_the_client_left_open(asked, default
         ({}, {}, None),
         ({}, {"context_length": 32768}, None),
         ({}, {"num_ctx": 8192, "context_length": 32768}, 8192),
-        ({"num_ctx": 16384}, {"num_ctx": 8192, "context_length": 32768}, 16384),
+        ({"num_ctx": 4096}, {"num_ctx": 8192, "context_length": 32768}, 8192),  # it fits, and nothing is loaded again
         ({"num_ctx": 16384}, {}, 16384),
         ({"num_ctx": 32768}, {"context_length": 32768}, 32768),
         ({"options": {"num_ctx": 16384}}, {"context_length": 32768}, 16384),
-        ({"options": {"num_ctx": 16384}}, {"num_ctx": 8192, "context_length": 32768}, 16384),
     ],
     ids=str,
 )
 def test_the_window_is_the_clients_or_the_replicas(asked, replica, num_ctx):
     assert sent(asked, **replica).get("options", {}).get("num_ctx") == num_ctx
+
+
+def test_a_window_beyond_the_replicas_own_is_refused():
+    with pytest.raises(BadRequest, match=r"16384 .* 8192"):
+        sent({"num_ctx": 16384}, num_ctx=8192, context_length=32768)
 
 
 @pytest.mark.parametrize("asked", [{"num_ctx": 32769}, {"options": {"num_ctx": 32769}}], ids=["top level", "option"])

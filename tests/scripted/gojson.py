@@ -37,6 +37,8 @@ _REQUESTS: Mapping[str, Fields] = {
         "images": (list, "[]api.ImageData"),
     },
     "EmbedRequest": {**_COMMON, "dimensions": _INT},
+    "PullRequest": {"model": _STRING, "name": _STRING, "stream": _BOOL, "insecure": _BOOL},
+    "DeleteRequest": {"model": _STRING, "name": _STRING},
     "ShowRequest": {"model": _STRING, "name": _STRING, "verbose": _BOOL},
 }
 _MESSAGE: Fields = {

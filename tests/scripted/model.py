@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from .recorded import Recorded
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptedModel:
@@ -71,8 +73,12 @@ class Shelf:
     def __init__(self, models: Iterable[ScriptedModel], *, num_ctx: int, version: str) -> None:
         self.models = list(models)
         self.loaded: dict[str, Residency] = {}
+        self.registry: dict[str, ScriptedModel] = {}  # what can be pulled, by full name in lower case
+        # The lines of each model's unfinished pulls, with the requests that tell how many of them were sent.
+        self.pulls: dict[str, list[tuple[Recorded, list[dict[str, object]]]]] = {}
         self.num_ctx = num_ctx
         self.version = version
+        self.load_delay = 0.0
 
     def find(self, name: str) -> ScriptedModel | None:
         """Find a model as Ollama does: in any case, and with `:latest` understood."""

@@ -146,7 +146,8 @@ def _prepare(shelf: Shelf, request: Mapping[str, Any], *, needs: str, empty: boo
 def _idle(work: _Work, reason: str, *, chat: bool) -> Exchange:
     """Load or unload a model without a prompt; `stream` plays no part."""
     answer = _head(work) | _body(Piece(), chat=chat) | {"done": True, "done_reason": reason}
-    return whole(dump(answer), on_loaded=work.load, on_finished=work.release)
+    delay = work.shelf.load_delay if reason == "load" and work.model.name not in work.shelf.loaded else 0.0
+    return whole(dump(answer), reply=Reply(load_delay=delay), on_loaded=work.load, on_finished=work.release)
 
 
 def _generate(work: _Work, reply: Reply, *, chat: bool) -> Exchange:

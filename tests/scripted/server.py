@@ -15,19 +15,19 @@ from typing import Any, Self, TypeVar
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from . import gojson, listing, llamacpp, ollama
+from . import gojson, listing, llamacpp, ollama, registry
 from .exchange import Exchange, Refusal, forever, play, raw, whole
-from .model import Residency, ScriptedModel, Shelf
+from .model import Residency, ScriptedModel, Shelf, tagged
 from .recorded import Recorded
 from .reply import Reply
 from .script import TALKING, Handler, Line, Script
 
 T = TypeVar("T")
 
-NATIVE: Mapping[str, Mapping[str, Handler]] = {**listing.ROUTES, **ollama.ROUTES}
+NATIVE: Mapping[str, Mapping[str, Handler]] = {**listing.ROUTES, **ollama.ROUTES, **registry.ROUTES}
 OPENAI: Mapping[str, Mapping[str, Handler]] = llamacpp.ROUTES
 # These take their reply themselves, once they know the request to be sound.
-_SCRIPTED = TALKING | {"/api/embed", "/v1/embeddings"}
+_SCRIPTED = TALKING | {"/api/embed", "/v1/embeddings", "/api/pull"}
 _OPEN_TO_ALL = frozenset({"/", "/health"})
 _LOCAL_NAMES = (".localhost", ".local", ".internal")
 
@@ -104,6 +104,20 @@ class ScriptedServer:
         return self._shelf.loaded
 
     @property
+    def load_delay(self) -> float:
+        """Seconds a request that only loads a model takes, while it is not in memory."""
+        return self._shelf.load_delay
+
+    @load_delay.setter
+    def load_delay(self, seconds: float) -> None:
+        self._shelf.load_delay = seconds
+
+    def offer(self, *models: ScriptedModel) -> None:
+        """Put models into the registry that `/api/pull` gets them from, in place of those offered before."""
+        self._shelf.registry = {tagged(model.name).lower(): model for model in models}
+        self._shelf.pulls.clear()
+
+    @property
     def default_reply(self) -> "Reply | Callable[[Recorded], Reply]":
         """What is said when no scripted reply fits: a reply, or a function of the request."""
         return self._script.default
@@ -146,12 +160,14 @@ class ScriptedServer:
             return arrived()[count - 1]
 
     def clear(self) -> None:
-        """Forget requests, scripted replies and what is loaded, and say again what it said at first."""
+        """Forget requests, replies, what is loaded and what is offered, and say again what it said at first."""
         with self._arrival:
             self.requests.clear()
         self._script.clear()
         self._script.default = self._first_default
         self._shelf.loaded.clear()
+        self._shelf.load_delay = 0.0
+        self.offer()
 
     # Whether it runs.
 

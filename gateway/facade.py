@@ -1,0 +1,365 @@
+"""Ollama's native API as this endpoint speaks it: its JSON into requests, events into its lines. Pure.
+
+A native chat is rewritten as the chat completion that says the same and read by gateway/wire.py, so that both doors
+check alike. Different from Ollama: a prompt that does not fit is an error, whatever ``truncate`` and ``shift`` say of
+chats; embeddings are cut only where ``truncate`` is true in so many words.
+
+Source: ollama/ollama, api/types.go and server/routes.go.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.embeddings import EmbeddingRequest, dimensions, texts_of
+from gateway.fields import Fields, invalid
+from gateway.textcompletions import SHARED, text_request, unread
+from gateway.wire import read_chat, settled
+from routing.backends import codec
+from routing.backends.embeddings import Embeddings
+from routing.backends.generation import TextRequest
+from routing.backends.protocol import ChatRequest, Delta, Finish, Json
+from routing.exceptions import BadRequest, UpstreamFailed
+
+# Clients switch features on by the server's version: this is the one whose API is followed here.
+VERSION = "0.32.5"
+HEADERS = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+LATEST = ":latest"
+PASSED = ("options", "keep_alive", "think", "tools", "logprobs", "top_logprobs")
+READ = frozenset({
+    *PASSED, "model", "name", "messages", "stream", "format",
+    "prompt", "suffix", "system", "images", "raw", "context", "template",
+})  # fmt: skip
+
+# --- in -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A request without a prompt, by which clients load a model, or unload it with a ``keep_alive`` of 0."""
+
+    model: str
+    keep_alive: str | int | float | None = None
+
+    @property
+    def reason(self) -> str:
+        return "unload" if self.keep_alive in (0, "0", "0s") else "load"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A native request: ``model`` in the client's own spelling, which answers repeat."""
+
+    model: str
+    stream: bool
+    request: ChatRequest | TextRequest | Load
+
+
+def read(body: bytes) -> dict[str, Any]:
+    """Return the object in ``body``; raises BadRequest."""
+    if not body.strip():
+        raise BadRequest("missing request body")
+    try:
+        data = codec.loads(body)
+    except ValueError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise BadRequest("The body must be a JSON object.")
+    return data
+
+
+def model_name(data: Mapping[str, Any]) -> str:
+    """Return the model's name as the client wrote it; ``name`` is the older field."""
+    name = data.get("model") or data.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise BadRequest("model is required", param="model", code="missing_required_parameter")
+    return name.strip()
+
+
+def parse_native_chat(data: Mapping[str, Any], known: Callable[[str], bool]) -> Asked:
+    """Return the request of POST /api/chat; ``known`` tells which names exist."""
+    asked = model_name(data)
+    messages = data.get("messages") or []
+    if not isinstance(messages, list):
+        raise invalid("messages", "'messages' must be a list.")
+    if not messages:
+        return Asked(model=asked, stream=_streams(data), request=_load(data, known))
+    return _chat(data, known, _messages(messages))
+
+
+def parse_generate(data: Mapping[str, Any], known: Callable[[str], bool]) -> Asked:
+    """Return the request of POST /api/generate.
+
+    With a template it is a chat of one message; without one (``raw``), or with a ``suffix``, a text completion.
+    """
+    for name, instead in (("context", "send the conversation to /api/chat"), ("template", "use 'raw'")):
+        if data.get(name):
+            raise BadRequest(f"'{name}' is not supported; {instead}.", param=name, code="unsupported_parameter")
+    prompt, suffix, system = (_text(data, name) for name in ("prompt", "suffix", "system"))
+    if data.get("raw") or suffix:
+        return _text_completion(data, known, prompt)
+    if not prompt and not data.get("images"):
+        return Asked(model=model_name(data), stream=_streams(data), request=_load(data, known))
+    turns = [{"role": "system", "content": system}] if system else []
+    return _chat(data, known, _messages([*turns, {"role": "user", "content": prompt, "images": data.get("images")}]))
+
+
+def _text_completion(data: Mapping[str, Any], known: Callable[[str], bool], prompt: str) -> Asked:
+    for name in ("images", "format", "system", "think"):
+        if data.get(name):
+            raise BadRequest(
+                f"'{name}' does not go together with 'raw' or 'suffix'. Leave one of them out.",
+                param=name,
+                code="unsupported_parameter",
+            )
+    if not prompt:
+        raise invalid("prompt", "'prompt' is empty. Send at least one character for the model to go on from.")
+    shared = {name: data[name] for name in SHARED if name in data} | _logprobs(data)
+    shared |= {"model": resolved(model_name(data), known), "stream": _streams(data)}
+    rest = {name: value for name, value in data.items() if name in ("suffix", "raw") or name not in READ}
+    request = text_request(shared, [prompt], rest)
+    return Asked(model=model_name(data), stream=_streams(data), request=request)
+
+
+def _chat(data: Mapping[str, Any], known: Callable[[str], bool], messages: Sequence[Json]) -> Asked:
+    openai: dict[str, Any] = {name: data[name] for name in PASSED if data.get(name) is not None}
+    openai |= {"model": resolved(model_name(data), known), "messages": messages, "stream": _streams(data)}
+    if form := _response_format(data.get("format")):
+        openai["response_format"] = form
+    if isinstance(tools := openai.get("tools"), list):
+        openai["tools"] = [{"type": "function"} | tool if isinstance(tool, dict) else tool for tool in tools]
+    request = read_chat(Fields(settled(openai)))
+    request = replace(request, ignored=(*request.ignored, *unread(data, READ)))
+    return Asked(model=model_name(data), stream=_streams(data), request=request)
+
+
+def parse_embed(data: Mapping[str, Any], known: Callable[[str], bool]) -> EmbeddingRequest:
+    """Return the request of POST /api/embed; here an empty text is one, and no text at all is no error."""
+    given = data.get("input")
+    return EmbeddingRequest(
+        model=resolved(model_name(data), known),
+        texts=() if given in (None, "") else texts_of(given),
+        dimensions=dimensions(data) if data.get("dimensions") else None,  # Go's 0 means "not given"
+        truncate=data.get("truncate") is True,
+        keep_alive=_load(data, known).keep_alive,
+        options=Fields(data).object("options") or {},
+    )
+
+
+def parse_old_embeddings(data: Mapping[str, Any], known: Callable[[str], bool]) -> EmbeddingRequest:
+    """Return the request of POST /api/embeddings, the older way: one ``prompt``."""
+    prompt = _text(data, "prompt")
+    return replace(parse_embed({**data, "input": None}, known), texts=(prompt,) if prompt else ())
+
+
+def resolved(name: str, known: Callable[[str], bool]) -> str:
+    """Return ``name`` without the tag that Ollama's clients add to names without one, unless it is the model's own."""
+    return name if known(name) or not name.endswith(LATEST) else name.removesuffix(LATEST)
+
+
+def _streams(data: Mapping[str, Any]) -> bool:
+    return Fields(data).flag("stream") is not False  # Ollama's default is to stream
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    return Fields(data).text(name) or ""
+
+
+def _load(data: Mapping[str, Any], known: Callable[[str], bool]) -> Load:
+    keep_alive = Fields(data).get("keep_alive", (str, int, float), "seconds or a duration such as 5m")
+    return Load(model=resolved(model_name(data), known), keep_alive=keep_alive)
+
+
+def _logprobs(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: data[name] for name in ("logprobs", "top_logprobs") if data.get(name) is not None}
+
+
+def _response_format(value: Any) -> dict[str, Any] | None:
+    if value in (None, ""):
+        return None
+    if value == "json":
+        return {"type": "json_object"}
+    if not isinstance(value, dict):
+        raise invalid("format", "'format' must be \"json\" or a JSON Schema object.")
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": value}}
+
+
+def _messages(native: Sequence[Any]) -> list[Json]:
+    """Return native messages as those of a chat completion.
+
+    Ollama ties a tool's answer to its call by name or order; others need ids, so calls without one get theirs here.
+    """
+    messages: list[Json] = []
+    waiting: list[tuple[str, Any]] = []
+    for place, message in enumerate(native):
+        if not isinstance(message, dict):
+            raise invalid("messages", f"'messages[{place}]' must be an object with 'role' and 'content'.")
+        role = str(message.get("role", "")).lower()
+        found: dict[str, Any] = {
+            "role": role,
+            "content": _content(message, place),
+            "reasoning": message.get("thinking"),
+        }
+        if message.get("tool_calls"):
+            found["tool_calls"] = _calls(message["tool_calls"], place)
+            waiting += [(call["id"], call.get("function", {}).get("name")) for call in found["tool_calls"]]
+        if role == "tool":
+            name = message.get("tool_name") or message.get("name")
+            found["name"] = name
+            found["tool_call_id"] = message.get("tool_call_id") or _answered(waiting, name)
+        messages.append(found)
+    return messages
+
+
+def _content(message: Json, place: int) -> Any:
+    content, images = message.get("content") or "", message.get("images")
+    if not images:
+        return content
+    if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
+        raise invalid("messages", f"'messages[{place}].images' must be a list of images in base64.")
+    text = [{"type": "text", "text": content}] if content else []
+    urls = [image if image.startswith("data:") else f"data:;base64,{''.join(image.split())}" for image in images]
+    return text + [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+
+
+def _calls(calls: Any, place: int) -> list[dict[str, Any]]:
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise invalid("messages", f"'messages[{place}].tool_calls' must be a list of objects.")
+    return [{**call, "id": call.get("id") or f"call_{place}_{number}"} for number, call in enumerate(calls)]
+
+
+def _answered(waiting: list[tuple[str, Any]], name: Any) -> str | None:
+    """Take from ``waiting`` the first call that a tool's answer may belong to, and return its id."""
+    found = next((call for call in waiting if name in (None, call[1])), None)
+    if found is None:
+        return None
+    waiting.remove(found)
+    return found[0]
+
+
+# --- out ----------------------------------------------------------------------------------------------------
+
+
+class LineWriter:
+    """Events into the objects of /api/chat, or of /api/generate; durations are measured here, in nanoseconds."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        chat: bool,
+        now: Callable[[], int] = time.time_ns,
+        timer: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._model = model
+        self._chat = chat
+        self._now = now
+        self._timer = timer
+        self._started = timer()
+        self._first: int | None = None
+        self._content: list[str] = []
+        self._thinking: list[str] = []
+        self._logprobs: list[Json] = []
+        self._calls: dict[int, dict[str, str]] = {}
+        self._finish: Finish | None = None
+
+    def write(self, event: Delta | Finish) -> Iterator[Json]:
+        """Yield what ``event`` completes. Tool calls come whole and last, since fragments of them are no JSON."""
+        self.add(event)
+        if isinstance(event, Finish):
+            if self._calls:
+                yield self._head() | self._body(calls=self._tool_calls()) | {"done": False}
+            yield self._head() | self._body() | self._end(event)
+        elif event.content or event.reasoning or event.logprobs:
+            yield self._head() | self._body(event.content, event.reasoning) | _told(event.logprobs) | {"done": False}
+
+    @property
+    def adjusted(self) -> tuple[str, ...]:
+        return self._finish.adjusted if self._finish else ()
+
+    def add(self, event: Delta | Finish) -> None:
+        if self._first is None:
+            self._first = self._timer()
+        if isinstance(event, Finish):
+            self._finish = event
+            return
+        self._content.append(event.content)
+        self._thinking.append(event.reasoning)
+        self._logprobs.extend(event.logprobs)
+        for piece in event.tool_calls:
+            call = self._calls.setdefault(piece.index, {"id": "", "name": "", "arguments": ""})
+            call["id"] += piece.id or ""
+            call["name"] += piece.name or ""
+            call["arguments"] += piece.arguments
+
+    def whole(self) -> Json:
+        """Return the answer to a request that does not stream, once everything was added."""
+        assert self._finish is not None
+        body = self._body("".join(self._content), "".join(self._thinking), self._tool_calls())
+        return self._head() | body | _told(self._logprobs) | self._end(self._finish)
+
+    def idle(self, reason: str) -> Json:
+        """Return the answer to a request without a prompt."""
+        return self._head() | self._body() | {"done": True, "done_reason": reason}
+
+    def _head(self) -> dict[str, Any]:
+        return {"model": self._model, "created_at": rfc3339(self._now())}
+
+    def _body(self, content: str = "", thinking: str = "", calls: Sequence[Json] = ()) -> dict[str, Any]:
+        optional = ({"thinking": thinking} if thinking else {}) | ({"tool_calls": calls} if calls else {})
+        if self._chat:
+            return {"message": {"role": "assistant", "content": content, **optional}}
+        return {"response": content, **optional}
+
+    def _tool_calls(self) -> list[Json]:
+        return [
+            {
+                "id": call["id"],
+                "function": {"index": index, "name": call["name"], "arguments": _arguments(call["arguments"])},
+            }
+            for index, (_, call) in enumerate(sorted(self._calls.items()))
+        ]
+
+    def _end(self, finish: Finish) -> dict[str, Any]:
+        ended, first = self._timer(), self._first or self._started
+        usage = finish.usage
+        return {
+            "done": True,
+            "done_reason": "length" if finish.reason == "length" else "stop",  # there is no other, tools or not
+            "total_duration": ended - self._started,
+            "prompt_eval_count": usage.prompt_tokens if usage else 0,
+            "prompt_eval_duration": first - self._started,
+            "eval_count": usage.completion_tokens if usage else 0,
+            "eval_duration": max(1, ended - first),  # clients divide by it
+        }
+
+
+def _told(logprobs: Sequence[Json]) -> dict[str, Any]:
+    return {"logprobs": list(logprobs)} if logprobs else {}
+
+
+def _arguments(text: str) -> Json:
+    try:
+        arguments = codec.loads(text or "{}")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise UpstreamFailed("The model called a tool with arguments that are no JSON object. Try again.")
+    return arguments
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """Return a time since 1970 as Go writes it."""
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+
+
+def embed_answer(model: str, found: Embeddings, nanoseconds: int) -> Json:
+    return {
+        "model": model,
+        "embeddings": [list(vector) for vector in found.vectors],
+        "total_duration": nanoseconds,
+        "prompt_eval_count": found.prompt_tokens,
+    }

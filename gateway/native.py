@@ -1,0 +1,289 @@
+"""Ollama's native API, so that clients that speak nothing else get routing, keys and accounts too."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any, ClassVar
+
+from channels.db import database_sync_to_async
+
+from gateway import facade, listing
+from gateway.auth import Caller
+from gateway.completions import Routed, complete
+from gateway.embeddings import EmbeddingRequest
+from gateway.errors import NotFound, error_headers
+from gateway.facade import Asked, LineWriter, Load
+from gateway.surfaces import Door
+from gateway.textcompletions import complete_text
+from routing.backends import codec
+from routing.backends.embeddings import Embeddings
+from routing.backends.generation import TextRequest
+from routing.backends.protocol import ChatRequest, Delta, Finish, Json, ServerAddress, ServerKind
+from routing.catalog import Catalog, Replica, catalog
+from routing.exceptions import EndpointError, ModelNotFound
+from routing.models import InstalledModel
+from routing.pool import Attempt, shared_pool
+from routing.router import AUTO, IN_PROCESS, Decision, decide
+
+logger = logging.getLogger(__name__)
+
+PROBE_SECONDS = 3.0
+
+
+class NativeDoor(Door):
+    """Errors are ``{"error": "text"}``, before the answer with a status and in the middle of it as a line."""
+
+    async def handle(self, body: bytes) -> None:
+        await self.answer(body, await self.caller())
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        raise NotImplementedError
+
+    async def send_error(self, error: EndpointError) -> None:
+        value = {"error": error.message}
+        if self.response_started:
+            await self.send_body(codec.dumps(value) + b"\n")
+        else:
+            await self.send_json(value, status=error.status, headers=error_headers(error))
+
+
+class Talking(NativeDoor):
+    """What chat and generate have in common."""
+
+    chat: ClassVar[bool]
+
+    async def converse(self, asked: Asked, caller: Caller, known: Catalog) -> None:
+        writer = LineWriter(asked.model, chat=self.chat)
+        if isinstance(asked.request, Load):
+            reason = await self._load(asked.request, caller, known)
+            await self.send_json(writer.idle(reason))
+            return
+        async with aclosing(_events(asked.request, caller, self.request_id)) as events:
+            async for event in events:
+                if isinstance(event, Routed):
+                    self.routed(event)
+                elif asked.stream:
+                    await self._write(writer.write(event))
+                else:
+                    writer.add(event)
+        if asked.stream:
+            await self.send_body(b"")
+            return
+        if writer.adjusted:
+            self.extra_headers["X-MoE-Adjusted"] = ",".join(writer.adjusted)
+        await self.send_json(writer.whole())
+
+    async def _write(self, lines: Iterable[Json]) -> None:
+        data = b"".join(codec.dumps(line) + b"\n" for line in lines)
+        if not data:
+            return
+        if not self.response_started:
+            await self.start(200, facade.HEADERS)
+        await self.send_body(data, more_body=True)
+
+    async def _load(self, request: Load, caller: Caller, known: Catalog) -> str:
+        """Load or unload an installed model where it is; experts and ``auto`` have none of their own to load."""
+        if request.model == AUTO or request.model in known.experts:
+            return request.reason
+        nothing = ChatRequest(model=request.model, messages=())
+        decision = decide(nothing, known)
+        async with aclosing(_loading(decision, request, caller)) as events:
+            async for event in events:
+                if isinstance(event, Attempt):
+                    self.extra_headers = {"X-MoE-Replica": event.replica.label}
+        return request.reason
+
+
+class NativeChat(Talking):
+    """POST /api/chat"""
+
+    chat = True
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        known = await catalog.aget()
+        await self.converse(facade.parse_native_chat(facade.read(body), _knows(known)), caller, known)
+
+
+class NativeGenerate(Talking):
+    """POST /api/generate"""
+
+    chat = False
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        known = await catalog.aget()
+        await self.converse(facade.parse_generate(facade.read(body), _knows(known)), caller, known)
+
+
+class NativeEmbed(NativeDoor):
+    """POST /api/embed"""
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        started = time.perf_counter_ns()
+        data = facade.read(body)
+        found = await self.vectors(facade.parse_embed(data, _knows(await catalog.aget())), caller)
+        spent = time.perf_counter_ns() - started
+        await self.send_json(facade.embed_answer(facade.model_name(data), found, spent))
+
+    async def vectors(self, request: EmbeddingRequest, caller: Caller) -> Embeddings:
+        return await self.embedded(request, caller) if request.texts else Embeddings(vectors=())
+
+
+class NativeEmbeddings(NativeEmbed):
+    """POST /api/embeddings, the older way"""
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        request = facade.parse_old_embeddings(facade.read(body), _knows(await catalog.aget()))
+        found = await self.vectors(request, caller)
+        await self.send_json({"embedding": list(found.vectors[0]) if found.vectors else []})
+
+
+class NativeTags(NativeDoor):
+    """GET /api/tags"""
+
+    methods = ("GET", "HEAD")
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        await self.send_json({"models": [listing.listed(entry) for entry in await _shelf()]})
+
+
+class NativeShow(NativeDoor):
+    """POST /api/show"""
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        name = facade.model_name(facade.read(body))
+        found = {entry.name: entry for entry in await _shelf()}
+        for spelling in (name, f"{name}{facade.LATEST}", name.removesuffix(facade.LATEST)):
+            if spelling in found:
+                await self.send_json(listing.shown(found[spelling]))
+                return
+        raise ModelNotFound(f"model '{name}' not found", param="model")
+
+
+class NativePs(NativeDoor):
+    """GET /api/ps"""
+
+    methods = ("GET", "HEAD")
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        known = await catalog.aget()
+        installed = dict(known.models) | dict(known.embedders)
+        servers = {replica.server for model in installed.values() for replica in model.replicas}
+        native = sorted((one for one in servers if one.kind is ServerKind.OLLAMA), key=lambda one: one.name)
+        answers = await asyncio.gather(*map(_in_memory, native))
+        await self.send_json({"models": listing.resident(answers, installed)})
+
+
+class NativeVersion(NativeDoor):
+    """GET /api/version"""
+
+    methods = ("GET", "HEAD")
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        await self.send_json({"version": facade.VERSION})
+
+
+class Administration(NativeDoor):
+    """What changes which models there are: pull, push, create, copy, delete, blobs."""
+
+    methods = ("POST", "DELETE", "HEAD", "GET", "PUT")
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        raise DoneInAdmin(
+            "Models are pulled, created, copied and deleted by an administrator, in admin or on the model servers "
+            "themselves; this endpoint does not do it for clients."
+        )
+
+
+class DoneInAdmin(EndpointError):
+    status = 501
+    type = "invalid_request_error"
+    code = "not_implemented"
+
+
+class Unknown(NativeDoor):
+    """Any other path under /api/"""
+
+    methods = Administration.methods
+
+    async def answer(self, body: bytes, caller: Caller) -> None:
+        raise NotFound(f"There is nothing at {self.scope['method']} {self.scope['path']}.")
+
+
+class Alive(NativeDoor):
+    """HEAD /, by which Ollama's clients see that a server is there; without a key, as it tells nothing else"""
+
+    methods = ("HEAD",)
+
+    async def handle(self, body: bytes) -> None:
+        await self.start(200, {"Content-Type": "text/plain; charset=utf-8"})
+        await self.send_body(b"")
+
+
+async def _events(
+    request: ChatRequest | TextRequest, caller: Caller, request_id: str
+) -> AsyncGenerator[Routed | Delta | Finish]:
+    """Yield what either use case yields; what an answer has beside its text has no place in native lines."""
+    if isinstance(request, TextRequest):
+        source: AsyncGenerator[Any] = complete_text(request, caller=caller, request_id=request_id)
+    else:
+        source = complete(request, caller=caller, request_id=request_id)
+    async with aclosing(source) as events:
+        async for event in events:
+            if isinstance(event, Routed | Delta | Finish):
+                yield event
+
+
+async def _loading(decision: Decision, request: Load, caller: Caller) -> AsyncGenerator[Attempt | Any]:
+    """Yield an Attempt for each replica that is asked to load or unload its model; only Ollama has a way to."""
+
+    async def start(replica: Replica) -> AsyncGenerator[Any]:
+        if replica.server.kind is not ServerKind.OLLAMA:
+            yield None  # it holds its model as long as it runs
+            return
+        body: dict[str, Any] = {"model": replica.model, "stream": False}
+        keep_alive = replica.keep_alive if request.keep_alive is None else request.keep_alive
+        body |= {} if keep_alive is None else {"keep_alive": keep_alive}
+        body |= {"options": {"num_ctx": replica.num_ctx}} if replica.num_ctx else {}
+        client = shared_pool().client
+        seconds = client.timeouts.first_byte
+        yield await client.request_json(
+            replica.server, "POST", "/api/generate", body, timeout=seconds, model=replica.model
+        )
+
+    async with aclosing(shared_pool().run(decision, start, tenant=caller.tenant, weight=caller.weight)) as events:
+        async for event in events:
+            yield event
+
+
+async def _in_memory(server: ServerAddress) -> Any:
+    """Return a server's answer to GET /api/ps, or None: what cannot be asked holds nothing that could be used."""
+    try:
+        return await shared_pool().client.request_json(server, "GET", "/api/ps", timeout=PROBE_SECONDS)
+    except EndpointError as error:
+        logger.warning("cannot tell what is in memory server=%s error=%s", server.name, error)
+        return None
+
+
+async def _shelf() -> list[listing.Entry]:
+    facts = await database_sync_to_async(_facts, thread_sensitive=False)()
+    return list(listing.entries(await catalog.aget(), facts))
+
+
+def _facts() -> Mapping[str, listing.Facts]:
+    return {
+        model.name: listing.Facts(
+            family=model.family,
+            parameter_size=model.parameter_size,
+            quantization=model.quantization,
+            size=model.size_bytes or 0,
+            digest=model.digest,
+            seen_at=model.seen_at,
+        )
+        for model in InstalledModel.objects.filter(server__enabled=True)
+    }
+
+
+def _knows(known: Catalog) -> Any:
+    return lambda name: bool(name in (AUTO, IN_PROCESS.slug) or known.find(name) or known.find_embedder(name))

@@ -1,0 +1,85 @@
+"""The other doors on the same engine: OpenAI's embeddings and text completions."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from django.conf import settings
+
+from gateway import sse
+from gateway.auth import Caller, identify, keys
+from gateway.completions import Routed
+from gateway.embeddings import EmbeddingRequest, embed, embedding_list, parse_embeddings
+from gateway.http import EventStream, HttpConsumer
+from gateway.textcompletions import TextCollector, TextWriter, complete_text, parse_text
+from gateway.wire import Head
+from routing.backends.embeddings import Embeddings
+from routing.backends.protocol import ChatEvent
+
+
+class Door(HttpConsumer):
+    """What every door here does first, and with what the use case says first."""
+
+    head: Head
+
+    async def caller(self) -> Caller:
+        return identify(self.headers.get(b"authorization"), await keys.aget())
+
+    def routed(self, event: Routed) -> None:
+        self.extra_headers, self.head = event.headers(), event.head
+
+    async def embedded(self, request: EmbeddingRequest, caller: Caller) -> Embeddings:
+        """Return the embeddings asked for."""
+        found = Embeddings(vectors=())
+        async with aclosing(embed(request, caller=caller, request_id=self.request_id)) as events:
+            async for event in events:
+                if isinstance(event, Routed):
+                    self.routed(event)
+                else:
+                    found = event
+        return found
+
+
+class EmbeddingsDoor(Door):
+    """POST /v1/embeddings"""
+
+    async def handle(self, body: bytes) -> None:
+        caller = await self.caller()
+        request = parse_embeddings(body)
+        found = await self.embedded(request, caller)
+        await self.send_json(embedding_list(found, request, self.head.model))
+
+
+class TextCompletions(Door):
+    """POST /v1/completions"""
+
+    async def handle(self, body: bytes) -> None:
+        caller = await self.caller()
+        request = parse_text(body)
+        async with aclosing(complete_text(request, caller=caller, request_id=self.request_id)) as events:
+            if request.chat.stream:
+                await self._stream(events, include_usage=request.chat.include_usage)
+            else:
+                await self._collect(events)
+
+    async def _collect(self, events: AsyncGenerator[Routed | ChatEvent]) -> None:
+        answer = TextCollector()
+        async for event in events:
+            if isinstance(event, Routed):
+                self.routed(event)
+            else:
+                answer.add(event)
+        await self.send_json(answer.completion(self.head))
+
+    async def _stream(self, events: AsyncGenerator[Routed | ChatEvent], *, include_usage: bool) -> None:
+        writer: TextWriter | None = None
+        async with EventStream(self, heartbeat=settings.STREAM_HEARTBEAT_SECONDS) as stream:
+            async for event in events:
+                if isinstance(event, Routed):
+                    self.routed(event)
+                    writer = writer or TextWriter(event.head, include_usage=include_usage)
+                    continue
+                assert writer is not None
+                if chunks := b"".join(sse.data(chunk) for chunk in writer.write(event)):
+                    await stream.write(chunks)
+            last = writer.end() if writer else ()
+            await stream.end(b"".join(sse.data(chunk) for chunk in last) + sse.DONE)
