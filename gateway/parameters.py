@@ -28,10 +28,6 @@ class Parameter:
     openai: str = "—"
     note: str = ""
 
-    @property
-    def is_nested(self) -> bool:
-        return "." in self.name
-
 
 def _same(name: str, *, ollama: str = "", note: str = "") -> Parameter:
     """Return the row of a parameter that both kinds of servers have."""
@@ -98,10 +94,9 @@ OPENAI_PARAMETERS: tuple[Parameter, ...] = (
     _row(
         "parallel_tool_calls",
         Verdict.EMULATED,
-        "`false` is said in the system prompt; of several calls the first is kept",
+        "`false` is said in the system prompt",
         "passed on",
-        "When calls were left out, `X-MoE-Adjusted: parallel_tool_calls` says so; in a stream, `moe.adjusted` of the "
-        "last chunk.",
+        "Of several calls all the same the first is kept; `X-MoE-Adjusted` says so.",
     ),
     _no_effect("prediction", "it would only make the same answer faster"),
     _same("presence_penalty", ollama="`options.presence_penalty`", note="0 is sent too."),
@@ -140,10 +135,11 @@ OPENAI_PARAMETERS: tuple[Parameter, ...] = (
         "tool_choice",
         Verdict.EMULATED,
         "`none` withholds the tools; `required` and a named function are said in the system prompt, with the tools "
-        "narrowed to the one that is named; the answer is held back until the call is there",
-        "passed on",
-        "On Ollama an answer without a fitting call is asked for once more, then 502 `tool_choice_unfulfilled`; one "
-        "cut short keeps its finish_reason `length`. `allowed_tools` narrows `tools` on every kind of server.",
+        "narrowed to the one that is named",
+        "passed on; `none` withholds the tools",
+        "With `required` or a named function the answer is held back until the call begins. An answer without a "
+        "fitting call is asked for once more, then 502 `tool_choice_unfulfilled`; one cut short keeps its "
+        "finish_reason `length`. `allowed_tools` narrows `tools`.",
     ),
     _row(
         "tools",

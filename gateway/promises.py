@@ -1,7 +1,8 @@
-"""What a request was promised and no model server holds to: a tool is called, only one is, the answer is JSON.
+"""What a request was promised and no model server is sure to hold to: a tool is called, only one is, it is JSON.
 
-The model was asked in words or by a grammar (routing/backends); here its answer is checked, asked for once more if
-nothing of it went out yet, and else refused.
+The model was asked in words or by a grammar (routing/backends), neither of which is certain: llama.cpp answers in
+words to tool_choice "required" where a model's template knows no tools. Here the answer is checked, asked for once
+more if nothing of it went out yet, and else refused.
 """
 
 import asyncio
@@ -79,11 +80,10 @@ class Answer:
     """One answer as it comes, held back while it may have to be asked for again. Pure."""
 
     def __init__(self, request: ChatRequest, kind: ServerKind) -> None:
-        native = kind is not ServerKind.OLLAMA
-        self._tools = frozenset(
-            tool["function"]["name"] for tool in request.offered_tools if request.must_call and not native
-        )
-        self._one_call = _one_call_only(request) and not native
+        # Ollama sends a call whole, others in fragments of which the first has the name.
+        self._calls_are_whole = kind is ServerKind.OLLAMA
+        self._tools = frozenset(tool["function"]["name"] for tool in request.offered_tools if request.must_call)
+        self._one_call = _one_call_only(request)
         self.is_json = _is_json(request)
         self._schema = _schema(request)
         self._stream = request.stream
@@ -133,9 +133,10 @@ class Answer:
         return bool(self._tools) or self.is_json
 
     def _is_fitting(self, call: ToolCallDelta) -> bool:
-        # Ollama sends a call whole, so its arguments are all there.
+        if call.name not in self._tools or not self._calls_are_whole:
+            return call.name in self._tools
         try:
-            return call.name in self._tools and isinstance(codec.loads(call.arguments or "{}"), dict)
+            return isinstance(codec.loads(call.arguments or "{}"), dict)
         except ValueError:
             return False
 

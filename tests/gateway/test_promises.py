@@ -89,8 +89,23 @@ def test_a_call_that_is_required_must_come(choice, events, faulty, stream):
     _, fault = answered(asked, *events)
     assert bool(fault) is faulty
     assert fault is None or (fault.code, fault.param) == ("tool_choice_unfulfilled", "tool_choice")
-    _, native = answered(asked, *events, kind=ServerKind.OPENAI)
-    assert native is None, "such servers have tool_choice themselves"
+
+
+@pytest.mark.parametrize(
+    ("events", "faulty"),
+    [
+        ([Delta(content="Sunny.")], True),
+        ([called(arguments="")], False),
+        ([called(arguments='{"ci')], False),
+        ([called("invented")], True),
+    ],
+    ids=str,
+)
+def test_a_server_that_has_tool_choice_is_held_to_it_too(events, faulty):
+    """llama.cpp answers in words where the model's template knows no tools."""
+    asked = {"tools": [tool()], "tool_choice": "required", "stream": True}
+    _, fault = answered(asked, *events, kind=ServerKind.OPENAI)
+    assert bool(fault) is faulty
 
 
 def test_until_the_call_is_there_nothing_goes_out_and_then_everything_does():
