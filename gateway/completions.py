@@ -98,7 +98,7 @@ async def _answered(
     head = Head(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=decision.expert.slug)
 
     def start(one: ChatRequest) -> Run:
-        return shared_pool().chat(decision, one, tenant=caller.tenant)
+        return shared_pool().chat(decision, one, tenant=caller.tenant, weight=caller.weight)
 
     def run(one: ChatRequest) -> Run:
         return promises.kept(one, start) if promises.are_made(one) else start(one)

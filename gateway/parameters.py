@@ -136,7 +136,7 @@ OPENAI_PARAMETERS: tuple[Parameter, ...] = (
         Verdict.EMULATED,
         "`none` withholds the tools; `required` and a named function are said in the system prompt, with the tools "
         "narrowed to the one that is named",
-        "passed on; `none` withholds the tools",
+        "passed on",
         "With `required` or a named function the answer is held back until the call begins. An answer without a "
         "fitting call is asked for once more, then 502 `tool_choice_unfulfilled`; one cut short keeps its "
         "finish_reason `length`. `allowed_tools` narrows `tools`.",

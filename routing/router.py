@@ -44,7 +44,7 @@ def decide(request: ChatRequest, catalog: Catalog) -> Decision:
 
 def _explicit(name: str, needs: frozenset[str], catalog: Catalog) -> tuple[Expert, str, str]:
     expert = catalog.find(name)
-    if expert is None and (name == IN_PROCESS or catalog.find_embedder(name)):
+    if expert is None and (name == IN_PROCESS.slug or catalog.find_embedder(name)):
         raise BadRequest(
             f"The model '{name}' embeds texts and does not answer chats. Send it to /v1/embeddings, or ask for 'auto'.",
             param="model",
