@@ -37,13 +37,14 @@ Run = AsyncGenerator[Attempt | PromptCut | ChatEvent]
 class Routed:
     """Who is being asked now. Comes before the answer, and again for each further replica that is tried.
 
-    ``ignored`` names what the client sent and nobody here reads.
+    ``ignored`` names what the client sent and nobody here reads; ``waited`` is the seconds it stood in the queue.
     """
 
     decision: Decision
     replica: Replica
     head: Head
     ignored: tuple[str, ...] = ()
+    waited: float = 0.0
 
     def headers(self) -> dict[str, str]:
         headers = {
@@ -51,7 +52,10 @@ class Routed:
             "X-MoE-Replica": self.replica.label,
             "X-MoE-Route": self.decision.route,
             "X-MoE-Decision": self.decision.id,
+            "X-MoE-Queue-Wait-Ms": f"{self.waited * 1000:.0f}",
         }
+        if self.head.model != self.decision.expert.slug:
+            headers["X-MoE-Fallback"] = f"{self.decision.expert.slug} -> {self.head.model}"
         return headers | ({"X-MoE-Ignored": listed(self.ignored)} if self.ignored else {})
 
 
@@ -110,7 +114,13 @@ async def _answered(
                 # Of several answers the later ones may come to a replica when the first has begun already.
                 if account.first_event is None:
                     account.replica, head = event.replica, replace(head, model=event.expert.slug)
-                    yield Routed(decision=decision, replica=event.replica, head=head, ignored=request.ignored)
+                    yield Routed(
+                        decision=decision,
+                        replica=event.replica,
+                        head=head,
+                        ignored=request.ignored,
+                        waited=event.waited,
+                    )
                 continue
             if isinstance(event, PromptCut):
                 cut = True

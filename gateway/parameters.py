@@ -163,8 +163,20 @@ OPENAI_PARAMETERS: tuple[Parameter, ...] = (
 )
 
 EXTENSIONS: tuple[Parameter, ...] = (
-    _row("num_ctx", Verdict.HONOURED, "`options.num_ctx`", "refused", "400 above what the model was trained for."),
-    _row("keep_alive", Verdict.HONOURED, "`keep_alive`", "refused", "Seconds or a duration such as `5m`."),
+    _row(
+        "num_ctx",
+        Verdict.HONOURED,
+        "`options.num_ctx`",
+        "checked against its window",
+        "A replica's own window serves whoever asks for less; 400 above it, and above what the model was trained for.",
+    ),
+    _row(
+        "keep_alive",
+        Verdict.HONOURED,
+        "`keep_alive`",
+        "no effect: its model stays loaded",
+        "Seconds or a duration such as `5m`.",
+    ),
     _row(
         "think",
         Verdict.HONOURED,

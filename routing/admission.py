@@ -1,8 +1,8 @@
 """Who may start where, and when: places on lanes, given fairly to those who wait for one."""
 
 import asyncio
+import functools
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from routing.breaker import Breaker
@@ -40,14 +40,19 @@ class Seat:
     waited: float
 
 
-@dataclass(eq=False, slots=True, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class Waiter:
-    replicas: Sequence[Replica]
+    replicas: tuple[Replica, ...]
     tenant: str
     weight: float
     affinity: LaneKey | None
     seat: "asyncio.Future[Seat]"
     since: float = field(default_factory=time.monotonic)
+
+    @functools.cached_property
+    def wants(self) -> tuple[tuple[LaneKey, int], ...]:
+        """What it waits for, in a form that is quick to compare."""
+        return tuple((lane_key(replica), replica.concurrency) for replica in self.replicas)
 
 
 class Admission:
@@ -69,7 +74,7 @@ class Admission:
         return lane
 
     async def enter(
-        self, replicas: Sequence[Replica], *, tenant: str, weight: float = 1.0, affinity: LaneKey | None = None
+        self, replicas: tuple[Replica, ...], *, tenant: str, weight: float = 1.0, affinity: LaneKey | None = None
     ) -> Seat:
         """Return a seat on one of ``replicas`` as soon as it is this tenant's turn.
 
@@ -159,9 +164,13 @@ class Admission:
         """Give what seats there are to those whose turn it is."""
         now = time.monotonic()
         chosen: dict[Waiter, Replica] = {}
+        full: set[tuple[tuple[LaneKey, int], ...]] = set()  # most waiters want the same: one look does
 
         def fits(waiter: Waiter) -> bool:
-            if waiter.seat.done():
+            if waiter.seat.done() or waiter.wants in full:
+                return False
+            if not any(self.lane(replica).admits(replica, now) for replica in waiter.replicas):
+                full.add(waiter.wants)
                 return False
             replica = self._best(waiter, now)
             if replica:

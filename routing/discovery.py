@@ -36,7 +36,8 @@ class FoundModel:
 async def models_find(address: ServerAddress, client: UpstreamClient) -> list[FoundModel]:
     """Return what is installed on a server; raises EndpointError when it does not answer."""
     if address.kind is ServerKind.OPENAI:
-        return openai_models(await client.request_json(address, "GET", "/v1/models"))
+        models = await client.request_json(address, "GET", "/v1/models")
+        return openai_models(models, await _template_capabilities(address, client))
     answer = await client.request_json(address, "GET", "/api/tags")
     tags = (answer.get("models") or []) if isinstance(answer, dict) else []
     places = asyncio.Semaphore(SHOWN_AT_ONCE)
@@ -52,6 +53,16 @@ async def models_find(address: ServerAddress, client: UpstreamClient) -> list[Fo
         return ollama_model(tag, shown)
 
     return list(await asyncio.gather(*(describe(tag) for tag in tags)))
+
+
+async def _template_capabilities(address: ServerAddress, client: UpstreamClient) -> Json | None:
+    """Return what llama.cpp tells of its chat template, or None where nothing of the kind is told."""
+    try:
+        props = await client.request_json(address, "GET", "/props")
+    except EndpointError:
+        return None
+    told = props.get("chat_template_caps") if isinstance(props, dict) else None
+    return told if isinstance(told, dict) else None
 
 
 def ollama_model(tag: Json, shown: Json) -> FoundModel:
@@ -77,10 +88,11 @@ def _trained_context(info: Json) -> int | None:
     return exact or next((value for key, value in info.items() if key.endswith(".context_length")), None)
 
 
-def openai_models(answer: Any) -> list[FoundModel]:
+def openai_models(answer: Any, template: Json | None = None) -> list[FoundModel]:
     """Return the models of GET /v1/models.
 
-    ``meta`` and ``models`` are llama.cpp's additions, ``max_model_len`` is vLLM's.
+    ``meta`` and ``models`` are llama.cpp's additions, ``max_model_len`` is vLLM's; ``template`` is what llama.cpp's
+    GET /props tells under chat_template_caps.
     """
     if not isinstance(answer, dict):
         return []
@@ -88,7 +100,7 @@ def openai_models(answer: Any) -> list[FoundModel]:
     found = []
     for model in answer.get("data") or ():
         meta = model.get("meta") or {}
-        capabilities = described.get(model["id"], {}).get("capabilities")
+        told = described.get(model["id"], {}).get("capabilities")
         found.append(
             FoundModel(
                 name=model["id"],
@@ -96,21 +108,23 @@ def openai_models(answer: Any) -> list[FoundModel]:
                 parameter_size=f"{meta['n_params'] / 1e6:.0f}M" if meta.get("n_params") else "",
                 quantization=meta.get("ftype") or "",
                 context_length=meta.get("n_ctx") or model.get("max_model_len"),
-                capabilities=_llama_cpp_capabilities(capabilities) if capabilities else None,
+                capabilities=_llama_cpp_capabilities(told, template) if told else None,
             )
         )
     return found
 
 
-def _llama_cpp_capabilities(told: Iterable[str]) -> tuple[str, ...]:
+def _llama_cpp_capabilities(told: Iterable[str], template: Json | None) -> tuple[str, ...]:
     """Return llama.cpp's capabilities in Ollama's words.
 
-    It tells images ("multimodal") but neither tools nor thinking: both are left to try, since it has a generic way
-    to call tools with any template.
+    It tells images ("multimodal") but not tools, which its chat template takes or drops in silence; nor thinking. What
+    is not told is left to try.
     """
     found = set(told)
     if "completion" in found:
-        found |= {"tools", "thinking"}
+        found.add("thinking")
+        if template is None or template.get("supports_tools", True):
+            found.add("tools")
     if "multimodal" in found:
         found = found - {"multimodal"} | {"vision"}
     return tuple(sorted(found))

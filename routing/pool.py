@@ -23,6 +23,7 @@ from routing.backends.protocol import (
     Finish,
     Message,
     ServerAddress,
+    ServerKind,
     Text,
 )
 from routing.catalog import Expert, Replica
@@ -321,6 +322,9 @@ def prepare(expert: Expert, replica: Replica, request: ChatRequest) -> ChatCall:
             param="num_ctx",
             code="unsupported_value",
         )
+    if replica.server.kind is ServerKind.OPENAI:
+        # Its model stays loaded, and its window is what it is: both are fulfilled by doing nothing.
+        request = replace(request, keep_alive=None, num_ctx=None if window else request.num_ctx)
     return ChatCall(
         model=replica.model,
         request=request,

@@ -1,6 +1,6 @@
 """Who answers a request: the order of stages, and the decision they come to."""
 
-import uuid
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -33,7 +33,7 @@ def decide(request: ChatRequest, catalog: Catalog) -> Decision:
     else:
         expert, route, why = next(_candidates(seen, catalog), None) or _nobody(seen.needs, catalog)
     return Decision(
-        id=f"dec_{uuid.uuid4().hex}",
+        id=f"dec_{os.urandom(16).hex()}",
         expert=expert,
         route=route,
         why=why,
@@ -129,7 +129,7 @@ def decide_embedding(name: str, catalog: Catalog) -> Decision:
     ``auto`` is always the embedder in this process: vectors of two models cannot be compared, so what answers must
     not change with what happens to be installed.
     """
-    identity = f"dec_{uuid.uuid4().hex}"
+    identity = f"dec_{os.urandom(16).hex()}"
     if name == AUTO:
         return Decision(id=identity, expert=IN_PROCESS, route="default", why="'auto' embeds in this process")
     expert = IN_PROCESS if name == IN_PROCESS.slug else catalog.find_embedder(name)

@@ -4,15 +4,19 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('gateway', '0002_notify_changes'),
+        ("gateway", "0002_notify_changes"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='apikey',
-            name='priority',
-            field=models.CharField(choices=[('high', 'high'), ('normal', 'normal'), ('low', 'low')], default='normal', help_text='Its share of a busy model: high gets four turns for one of normal, low one for two.', max_length=10),
+            model_name="apikey",
+            name="priority",
+            field=models.CharField(
+                choices=[("high", "high"), ("normal", "normal"), ("low", "low")],
+                default="normal",
+                help_text="Its share of a busy model: high gets four turns for one of normal, low one for two.",
+                max_length=10,
+            ),
         ),
     ]

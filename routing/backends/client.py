@@ -336,7 +336,9 @@ def refusal(
     if status == 501:  # Ollama and llama.cpp say so of a model that chats when asked for vectors, and vice versa
         return BadRequest(f"The model '{model}' cannot do that: {text}", param="model", code="unsupported_value")
     if status < 500 and status not in (405, 408, 409):
-        return BadRequest(f"The model server '{server.name}' refused the request: {text}")
+        return BadRequest(
+            f"The model server '{server.name}' refused the request: {text}", param=ollama.refused_parameter(text)
+        )
     # What no retry mends should not load the server three times over.
     lasting = False if OUT_OF_MEMORY.search(text) else None
     return UpstreamFailed(f"The model server '{server.name}' failed: {text}", should_retry=lasting)
