@@ -43,6 +43,7 @@ CHAT_PATHS: Mapping[ServerKind, str] = {
 # Below llama.cpp's five seconds, so that we seldom pick a connection its server is just closing.
 KEEPALIVE_SECONDS = 4.0
 RETRY_AFTER_SECONDS = 5.0
+HEADERS = {"User-Agent": "moe-ollama-endpoint", "Accept": "*/*", "Accept-Encoding": "identity"}
 PROBE_SECONDS = 3.0
 ERROR_BODY_BYTES = 64 * 1024
 
@@ -64,14 +65,14 @@ class UpstreamClient:
 
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         self.timeouts = timeouts or Timeouts()
-        self._http = httpx.AsyncClient(
-            transport=AiohttpTransport(client=_session),
-            timeout=httpx.Timeout(None, connect=self.timeouts.connect),
-            headers={"User-Agent": "moe-ollama-endpoint", "Accept-Encoding": "identity"},
-        )
+        # httpx's transport without its AsyncClient: redirects, cookies, authentication and proxies from the environment
+        # are nothing we want towards a model server, and looking for them takes time on every request.
+        self._transport = AiohttpTransport(client=_session)
+        self._urls: dict[str, httpx.URL] = {}
+        self._extensions = {"timeout": httpx.Timeout(None, connect=self.timeouts.connect).as_dict()}
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        await self._transport.aclose()
 
     async def chat(self, server: ServerAddress, call: ChatCall) -> AsyncGenerator[ChatEvent]:
         """Run ``call`` on ``server`` and yield its events, the last of them a Finish.
@@ -186,17 +187,24 @@ class UpstreamClient:
                 async for line in lines:
                     yield line
 
+    def _request(self, server: ServerAddress, method: str, path: str, payload: bytes | None) -> httpx.Request:
+        address = server.base_url + path
+        url = self._urls.get(address)
+        if url is None:
+            url = self._urls[address] = httpx.URL(address)
+        headers = HEADERS if payload is None else HEADERS | {"Content-Type": "application/json"}
+        if server.api_key:
+            headers = headers | {"Authorization": f"Bearer {server.api_key}"}
+        return httpx.Request(method, url, headers=headers, content=payload, extensions=self._extensions)
+
     @asynccontextmanager
     async def _response(
         self, server: ServerAddress, method: str, path: str, payload: bytes | None, deadline: float
     ) -> AsyncIterator[httpx.Response]:
-        headers = {"Content-Type": "application/json"} if payload is not None else {}
-        if server.api_key:
-            headers["Authorization"] = f"Bearer {server.api_key}"
-        request = self._http.build_request(method, server.base_url + path, content=payload, headers=headers)
+        request = self._request(server, method, path, payload)
         try:
             async with asyncio.timeout_at(deadline):
-                response = await self._http.send(request, stream=True)
+                response = await self._transport.handle_async_request(request)
         except TimeoutError as error:
             raise _timed_out(server) from error
         except httpx.TransportError as error:
@@ -273,8 +281,8 @@ def _understood(feed: Callable[[bytes], list[ChatEvent]], line: bytes) -> list[C
 
 
 def _chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
-    # httpx types it as an iterator; it is a generator, and is to be closed.
-    return cast("AsyncGenerator[bytes]", response.aiter_raw())
+    # The transport's own generator, without the three layers httpx puts around it.
+    return cast("AsyncGenerator[bytes]", response.stream.__aiter__())  # type: ignore[union-attr]
 
 
 async def _error_body(response: httpx.Response) -> bytes:
