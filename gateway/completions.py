@@ -56,6 +56,8 @@ class Routed:
         }
         if self.head.model != self.decision.expert.slug:
             headers["X-MoE-Fallback"] = f"{self.decision.expert.slug} -> {self.head.model}"
+        if self.decision.without_images:
+            headers["X-MoE-Degraded"] = "images"
         return headers | ({"X-MoE-Ignored": listed(self.ignored)} if self.ignored else {})
 
 

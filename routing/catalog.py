@@ -48,6 +48,8 @@ class Expert:
     system_prompt: str = ""
     defaults: Json = field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()
+    answers_while_loading: bool = False
+    text_only: bool = False
     replicas: tuple[Replica, ...] = ()
 
     def replicas_that(self, needs: frozenset[str]) -> tuple[Replica, ...]:
@@ -93,6 +95,8 @@ def load() -> Catalog:
             system_prompt=expert.system_prompt,
             defaults=expert.defaults,
             fallbacks=tuple(row.fallback.slug for row in expert.fallbacks.all()),
+            answers_while_loading=expert.answers_while_loading,
+            text_only=expert.text_only,
             replicas=replicas.of(expert),
         )
         for expert in models.Expert.objects.filter(enabled=True).prefetch_related("replicas", "fallbacks__fallback")

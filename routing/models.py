@@ -160,6 +160,18 @@ class Expert(models.Model):
         default=False,
         help_text="Answers when nothing else decides. Exactly one expert should be it.",
     )
+    answers_while_loading = models.BooleanField(
+        "fallback while loading",
+        default=False,
+        help_text="While this expert's model loads, let a fallback whose model is in memory answer. "
+        "The header X-MoE-Fallback says so.",
+    )
+    text_only = models.BooleanField(
+        "images may be left out",
+        default=False,
+        help_text="When no model here sees, answer a request with images from its text alone. "
+        "The header X-MoE-Degraded says so.",
+    )
     enabled = models.BooleanField(default=True, help_text="A disabled expert does not exist for clients.")
     position = models.PositiveIntegerField(default=100, help_text="Order in lists; smaller comes first.")
 

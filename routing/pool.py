@@ -82,6 +82,7 @@ class Pool:
         self.admission = Admission(self.residency, limits)
         self.tokens = TokenCounter()
         self._conversations: OrderedDict[str, LaneKey] = OrderedDict()
+        self._do_not_count: set[str] = set()
 
     async def aclose(self) -> None:
         await self.residency.aclose()
@@ -98,6 +99,8 @@ class Pool:
     ) -> AsyncGenerator[Attempt | PromptCut | ChatEvent]:
         """Yield an Attempt for each replica tried, then the answer's events. Raises EndpointError."""
         conversation = conversation_key(request, tenant)
+        if decision.without_images:
+            request = without_images(request)
         attempt: Attempt | None = None
 
         def start(replica: Replica) -> AsyncGenerator[PromptCut | ChatEvent]:
@@ -120,6 +123,8 @@ class Pool:
         calibration = self.tokens.of(replica.model)
         window = call.num_ctx or self.residency.window(replica)
         surely = calibration.at_least(estimated)
+        if window and surely <= window < 2 * calibration.likely(estimated) and counted_exactly:
+            surely = max(surely, await self._exact_count(replica, call) or 0)
         if window and counted_exactly and surely > window:
             raise ContextLengthExceeded(
                 f"The prompt has about {calibration.likely(estimated)} tokens, and the window of the model "
@@ -136,6 +141,20 @@ class Pool:
                     else:
                         calibration.learn(estimated, counted)
                 yield event
+
+    async def _exact_count(self, replica: Replica, call: ChatCall) -> int | None:
+        """Return the tokens of a prompt's texts where the server counts them (llama.cpp), for one that may not fit."""
+        server = replica.server
+        if server.kind is not ServerKind.OPENAI or server.base_url in self._do_not_count:
+            return None
+        text = "\n".join(message.text for message in call.messages)
+        try:
+            answer = await self.client.request_json(server, "POST", "/tokenize", {"content": text}, timeout=2.0)
+        except EndpointError:
+            self._do_not_count.add(server.base_url)
+            return None
+        tokens = answer.get("tokens") if isinstance(answer, dict) else None
+        return len(tokens) if isinstance(tokens, list) else None
 
     def _remember(self, conversation: str, lane: LaneKey) -> None:
         """Note where a conversation was answered: its prompt's beginning is in that server's cache."""
@@ -162,7 +181,7 @@ class Pool:
         replica is asked, then the expert's fallbacks. After it an error ends the answer: two are never spliced.
         """
         failure: EndpointError | None = None
-        for expert in (decision.expert, *decision.fallbacks):
+        for expert in await self._order(decision):
             remaining = expert.replicas_that(decision.needs)
             while remaining:
                 try:
@@ -187,6 +206,28 @@ class Pool:
         if failure.status in (429, 503) and failure.retry_after is None:
             failure.retry_after = CLIENT_RETRY_AFTER_SECONDS
         raise failure
+
+    async def _order(self, decision: Decision) -> tuple[Expert, ...]:
+        """Return the experts to ask: the chosen one, then its fallbacks.
+
+        One that allows it lets a fallback in memory go first while its own model loads, and has that load begun.
+        """
+        usual = (decision.expert, *decision.fallbacks)
+        if not (decision.expert.answers_while_loading and decision.fallbacks):
+            return usual
+        wanted = decision.expert.replicas_that(decision.needs)
+        for replica in (replica for expert in usual for replica in expert.replicas_that(decision.needs)):
+            await self.residency.refresh(replica.server)
+        if not wanted or any(self.residency.resident(replica) is not False for replica in wanted):
+            return usual
+        resident = [
+            expert
+            for expert in decision.fallbacks
+            if any(self.residency.resident(replica) for replica in expert.replicas_that(decision.needs))
+        ]
+        if resident:
+            self.residency.begin_load(wanted[0])
+        return (*resident, *(expert for expert in usual if expert not in resident))
 
     def _others(self, replicas: tuple[Replica, ...], failed: Replica, error: EndpointError) -> tuple[Replica, ...]:
         """Return the replicas worth asking after one failed so."""
@@ -334,6 +375,16 @@ def prepare(expert: Expert, replica: Replica, request: ChatRequest) -> ChatCall:
         keep_alive=replica.keep_alive if request.keep_alive is None else request.keep_alive,
         capabilities=replica.capabilities,
     )
+
+
+def without_images(request: ChatRequest) -> ChatRequest:
+    """Return ``request`` with a word in place of each image, so that the model knows that it misses something."""
+    note = Text(text="[An image was attached here, which you cannot see.]")
+    messages = tuple(
+        replace(message, parts=tuple(part if isinstance(part, Text) else note for part in message.parts))
+        for message in request.messages
+    )
+    return replace(request, messages=messages)
 
 
 _pools: dict[asyncio.AbstractEventLoop, Pool] = {}

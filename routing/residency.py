@@ -106,12 +106,16 @@ class Residency:
 
         A client that leaves does not abort it, as others may wait; Ollama would abort it with the connection.
         """
+        await asyncio.shield(self.begin_load(replica))
+
+    def begin_load(self, replica: Replica) -> "asyncio.Task[None]":
+        """Start a load, or return the one that is going on; nobody need wait for it."""
         key = _load_key(replica)
         task = self._loads.get(key)
         if task is None:
             task = self._loads[key] = asyncio.create_task(self._load(replica))
             task.add_done_callback(lambda done: self._load_ended(key, done))
-        await asyncio.shield(task)
+        return task
 
     async def _load(self, replica: Replica) -> None:
         started = time.monotonic()

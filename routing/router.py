@@ -23,15 +23,21 @@ class Decision:
     why: str
     needs: frozenset[str] = frozenset()
     fallbacks: tuple[Expert, ...] = ()
+    without_images: bool = False
 
 
 def decide(request: ChatRequest, catalog: Catalog) -> Decision:
     """Return the decision for ``request``; raises ModelNotFound, BadRequest or Unavailable when nobody can answer."""
     seen = features.extract(request)
-    if request.model != AUTO:
-        expert, route, why = _explicit(request.model, seen.needs, catalog)
-    else:
-        expert, route, why = next(_candidates(seen, catalog), None) or _nobody(seen.needs, catalog)
+    without_images = False
+    try:
+        expert, route, why = _choose(request.model, seen, catalog)
+    except BadRequest:
+        seen, without_images = replace(seen, needs=seen.needs - {"vision"}), True
+        found = _blind(request, seen, catalog)
+        if found is None:
+            raise
+        expert, route, why = found
     return Decision(
         id=f"dec_{os.urandom(16).hex()}",
         expert=expert,
@@ -39,7 +45,24 @@ def decide(request: ChatRequest, catalog: Catalog) -> Decision:
         why=why,
         needs=seen.needs,
         fallbacks=tuple(catalog.experts[slug] for slug in expert.fallbacks if _able(catalog, slug, seen.needs)),
+        without_images=without_images,
     )
+
+
+def _choose(model: str, seen: features.Features, catalog: Catalog) -> tuple[Expert, str, str]:
+    if model != AUTO:
+        return _explicit(model, seen.needs, catalog)
+    return next(_candidates(seen, catalog), None) or _nobody(seen.needs, catalog)
+
+
+def _blind(request: ChatRequest, seen: features.Features, catalog: Catalog) -> tuple[Expert, str, str] | None:
+    """Return who may answer a request with images from its text alone, because an administrator allowed it."""
+    if not request.has_images:
+        return None
+    if request.model == AUTO:
+        return next((found for found in _candidates(seen, catalog) if found[0].text_only), None)
+    expert = catalog.find(request.model)
+    return _explicit(request.model, seen.needs, catalog) if expert and expert.text_only else None
 
 
 def _explicit(name: str, needs: frozenset[str], catalog: Catalog) -> tuple[Expert, str, str]:

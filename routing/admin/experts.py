@@ -28,6 +28,7 @@ class ExpertAdmin(admin.ModelAdmin):
     fieldsets = (
         (None, {"fields": ("slug", "name", "description", "enabled", "is_default", "position")}),
         ("What it is told", {"fields": ("system_prompt", "defaults")}),
+        ("When it cannot answer", {"fields": ("answers_while_loading", "text_only")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Expert]:

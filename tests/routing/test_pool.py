@@ -511,3 +511,42 @@ async def test_two_servers_do_more_than_one(make_pool, one, two):
 
     alone = await seconds(decision(first))
     assert alone / await seconds(decision(first, second)) > 1.4
+
+
+class TestWhileLoading:
+    def chosen(self, wanted, resident, *, allowed=True):
+        other = Expert(slug="quick", replicas=(replica(resident, name="two"),))
+        expert = Expert(
+            slug="wanted", fallbacks=("quick",), answers_while_loading=allowed, replicas=(replica(wanted, name="one"),)
+        )
+        return Decision(id="d", expert=expert, route="explicit", why="", fallbacks=(other,))
+
+    async def test_a_resident_fallback_answers_and_the_load_goes_on(self, make_pool, one, two):
+        pool = make_pool()
+        one.loaded.clear()
+        one.load_delay = 0.5
+        began = time.monotonic()
+        _, attempts = await ask(pool, self.chosen(one, two))
+        assert time.monotonic() - began < 0.4
+        assert attempts[-1].expert.slug == "quick"
+        await asyncio.sleep(0.7)
+        _, attempts = await ask(pool, self.chosen(one, two))
+        assert attempts[-1].expert.slug == "wanted"
+
+    async def test_only_where_it_is_allowed(self, make_pool, one, two):
+        pool = make_pool()
+        one.loaded.clear()
+        _, attempts = await ask(pool, self.chosen(one, two, allowed=False))
+        assert [attempt.expert.slug for attempt in attempts] == ["wanted"]
+
+
+class TestExactCounts:
+    async def test_llama_cpp_is_asked_where_an_estimate_leaves_doubt(self, make_pool, one):
+        pool = make_pool()
+        address = ServerAddress(name="cpp", kind=ServerKind.OPENAI, base_url=one.url)
+        there = Replica(server=address, embedded=False, model=MODEL, context_length=200)
+        words = "the quick brown fox jumps over the lazy dog " * 30
+        with pytest.raises(ContextLengthExceeded):
+            await ask(pool, decision(there), messages=[{"role": "user", "content": words}])
+        assert one.requests_to("/tokenize")
+        assert not one.requests_to("/v1/chat/completions")

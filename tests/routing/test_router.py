@@ -8,6 +8,7 @@ from routing import features
 from routing.backends.protocol import ServerAddress, ServerKind
 from routing.catalog import Catalog, Expert, Replica
 from routing.exceptions import BadRequest, EndpointError, ModelNotFound, Unavailable
+from routing.pool import without_images
 from routing.router import Decision, decide
 from routing.rules import Rule
 from tests.requests import HELLO, chat_request, image, text, tool
@@ -252,3 +253,20 @@ def test_every_decision_has_an_id_of_its_own():
 @pytest.mark.parametrize("error", [ModelNotFound, BadRequest])
 def test_what_the_client_asked_wrongly_is_tried_nowhere_else(error: type[EndpointError]):
     assert not error.may_fail_over
+
+
+class TestWithoutImages:
+    def shelf(self, *, allowed):
+        expert = Expert(slug="general", replicas=(CHATS,), text_only=allowed)
+        return Catalog(experts={"general": expert}, models={}, rules=(), default="general")
+
+    @pytest.mark.parametrize("model", ["auto", "general"])
+    def test_only_where_an_administrator_allowed_it(self, model):
+        request = chat_request(model=model, **PICTURE)
+        decision = decide(request, self.shelf(allowed=True))
+        assert (decision.expert.slug, decision.without_images) == ("general", True)
+        sent = without_images(request)
+        assert not sent.has_images
+        assert "cannot see" in sent.messages[0].text
+        with pytest.raises(BadRequest):
+            decide(request, self.shelf(allowed=False))
