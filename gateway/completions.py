@@ -37,7 +37,8 @@ Run = AsyncGenerator[Attempt | PromptCut | ChatEvent]
 class Routed:
     """Who is being asked now. Comes before the answer, and again for each further replica that is tried.
 
-    ``ignored`` names what the client sent and nobody here reads; ``waited`` is the seconds it stood in the queue.
+    ``ignored`` names what the client sent and nobody here reads; ``waited`` is the seconds it stood in the queue, and
+    ``position`` how many stood there when it came.
     """
 
     decision: Decision
@@ -45,6 +46,7 @@ class Routed:
     head: Head
     ignored: tuple[str, ...] = ()
     waited: float = 0.0
+    position: int = 0
 
     def headers(self) -> dict[str, str]:
         headers = {
@@ -52,6 +54,7 @@ class Routed:
             "X-MoE-Replica": self.replica.label,
             "X-MoE-Route": self.decision.route,
             "X-MoE-Decision": self.decision.id,
+            "X-MoE-Queue-Position": str(self.position),
             "X-MoE-Queue-Wait-Ms": f"{self.waited * 1000:.0f}",
         }
         if self.head.model != self.decision.expert.slug:
@@ -122,6 +125,7 @@ async def _answered(
                         head=head,
                         ignored=request.ignored,
                         waited=event.waited,
+                        position=event.position,
                     )
                 continue
             if isinstance(event, PromptCut):

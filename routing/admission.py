@@ -33,11 +33,15 @@ class Limits:
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Seat:
-    """The right to run one request on a replica; given back with ``Admission.leave``."""
+    """The right to run one request on a replica; given back with ``Admission.leave``.
+
+    ``waited`` is the seconds in the queue, ``position`` how many stood there when it came, itself included.
+    """
 
     replica: Replica
     lane: Lane
     waited: float
+    position: int = 0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -47,6 +51,7 @@ class Waiter:
     weight: float
     affinity: LaneKey | None
     seat: "asyncio.Future[Seat]"
+    position: int = 0
     since: float = field(default_factory=time.monotonic)
 
     @functools.cached_property
@@ -118,6 +123,7 @@ class Admission:
 
     def _enqueue(self, waiter: Waiter) -> None:
         self.queue.push(waiter, tenant=waiter.tenant, weight=waiter.weight)
+        waiter.position = len(self.queue)
         for replica in waiter.replicas:
             self.lane(replica).waiting += 1
 
@@ -192,7 +198,7 @@ class Admission:
         lane.in_flight += 1
         lane.used_at = now
         lane.breaker.started(now)
-        return Seat(replica=replica, lane=lane, waited=now - waiter.since)
+        return Seat(replica=replica, lane=lane, waited=now - waiter.since, position=waiter.position)
 
     def _best(self, waiter: Waiter, now: float) -> Replica | None:
         """Return the replica to start on now, or None when waiting for a busy one is better."""

@@ -56,12 +56,14 @@ Event = TypeVar("Event")
 class Attempt:
     """A replica is about to be asked; what follows comes from it, unless another Attempt does.
 
-    ``waited`` is the seconds in the queue; ``expert`` differs from the decision's after a fall back.
+    ``waited`` is the seconds in the queue and ``position`` the place it had there; ``expert`` differs from the
+    decision's after a fall back.
     """
 
     replica: Replica
     expert: Expert
     waited: float = 0.0
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +256,7 @@ class _Trial:
         told = False
         try:
             for attempt in range(1 + self._max_retries):
-                yield Attempt(replica=replica, expert=expert, waited=self._seat.waited)
+                yield Attempt(replica=replica, expert=expert, waited=self._seat.waited, position=self._seat.position)
                 try:
                     await self._load_if_cold(replica)
                     async with aclosing(self._measured(start(replica))) as events:

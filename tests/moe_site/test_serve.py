@@ -56,6 +56,7 @@ class TestOpenAIClient:
         assert raw.headers["x-moe-route"] == "rule"
         assert raw.headers["x-moe-decision"].startswith("dec_")
         assert raw.headers["x-request-id"].startswith("req_")
+        assert int(raw.headers["x-moe-queue-wait-ms"]) >= 0
 
     @pytest.mark.parametrize("model", ["code", "smollm2:135m-instruct"])
     def test_asks_an_expert_or_an_installed_model_by_name(self, served, model):

@@ -402,6 +402,7 @@ class TestQueue:
         results = await asyncio.gather(ask(pool, chosen), ask(pool, chosen))
         waits = sorted(attempts[0].waited for _, attempts in results)
         assert waits[0] < 0.05
+        assert sorted(attempts[0].position for _, attempts in results) == [0, 1]
         assert 0.15 < waits[1] < 0.6
 
     async def test_a_heavier_key_gets_more_turns(self, make_pool, one):
@@ -497,20 +498,23 @@ class TestContext:
         assert pool.tokens.of(MODEL).ratio > 1.5
 
 
-async def test_two_servers_do_more_than_one(make_pool, one, two):
-    """A figure of speed, but of the pool's choices alone: the scripted servers only wait."""
+async def test_two_servers_share_the_work(make_pool, one, two):
+    """How much more two do than one: tests/benchmarks/two_servers.py."""
     pool = make_pool(queue=200, wait=30)
-    one.reply(Reply(content=["a"] * 2, load_delay=0.04, delay=0.01), times=None)
-    two.reply(Reply(content=["a"] * 2, load_delay=0.05, delay=0.01), times=None)
-    first, second = replica(one, name="fast", concurrency=4), replica(two, name="slow", concurrency=4)
+    one.reply(Reply(content=["a"] * 2, load_delay=0.04), times=None)
+    two.reply(Reply(content=["a"] * 2, load_delay=0.05), times=None)
+    both = decision(replica(one, name="fast"), replica(two, name="slow"))
+    await asyncio.gather(*(ask(pool, both) for _ in range(100)))
+    shares = [len(server.requests_to("/api/chat")) for server in (one, two)]
+    assert sum(shares) == 100
+    assert min(shares) >= 25
 
-    async def seconds(chosen):
-        began = time.monotonic()
-        await asyncio.gather(*(ask(pool, chosen) for _ in range(100)))
-        return time.monotonic() - began
 
-    alone = await seconds(decision(first))
-    assert alone / await seconds(decision(first, second)) > 1.4
+@pytest.mark.slow
+async def test_a_hundred_milliseconds_a_byte(make_pool, one):
+    pool = make_pool()
+    one.reply(Reply(content="Hi", split_bytes=1, byte_delay=0.1))
+    assert (await ask(pool, decision(replica(one))))[0] == "Hi"
 
 
 class TestWhileLoading:
