@@ -20,6 +20,7 @@ from gateway.textcompletions import complete_text
 from routing.backends import codec
 from routing.backends.embeddings import Embeddings
 from routing.backends.generation import TextRequest
+from routing.backends.ollama import keep_alive_value
 from routing.backends.protocol import ChatRequest, Delta, Finish, Json, ServerAddress, ServerKind
 from routing.catalog import Catalog, Replica, catalog
 from routing.exceptions import EndpointError, ModelNotFound
@@ -244,7 +245,7 @@ async def _loading(decision: Decision, request: Load, caller: Caller) -> AsyncGe
             return
         body: dict[str, Any] = {"model": replica.model, "stream": False}
         keep_alive = replica.keep_alive if request.keep_alive is None else request.keep_alive
-        body |= {} if keep_alive is None else {"keep_alive": keep_alive}
+        body |= {} if keep_alive is None else {"keep_alive": keep_alive_value(keep_alive)}
         body |= {"options": {"num_ctx": replica.num_ctx}} if replica.num_ctx else {}
         client = shared_pool().client
         seconds = client.timeouts.first_byte

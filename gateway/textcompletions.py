@@ -22,17 +22,14 @@ from gateway.wire import Head, read_chat, settled
 from routing.backends import codec
 from routing.backends.generation import TextCall, TextRequest, is_templated
 from routing.backends.protocol import (
-    OPTION_NAMES,
-    ChatCall,
     ChatEvent,
-    ChatRequest,
     Finish,
     Json,
     Usage,
 )
 from routing.catalog import Expert, Replica, catalog
 from routing.exceptions import BadRequest, EndpointError, UpstreamFailed
-from routing.pool import Attempt, shared_pool
+from routing.pool import Attempt, prepare, shared_pool
 from routing.router import Decision, decide_text
 
 # What a text completion has in common with a chat, read by the same code.
@@ -288,29 +285,8 @@ def text_call(expert: Expert, replica: Replica, request: TextRequest, prompt: st
 
     An expert's system prompt has no part in it: a text is gone on with as it stands.
     """
-    chat: ChatRequest = request.chat
-    unset = {
-        name: value
-        for name, value in expert.defaults.items()
-        if getattr(chat.sampling, name, None) is None and OPTION_NAMES.get(name) not in chat.options
-    }
-    chat = replace(chat, sampling=replace(chat.sampling, **unset))
-    if chat.num_ctx and replica.context_length and chat.num_ctx > replica.context_length:
-        raise BadRequest(
-            f"num_ctx {chat.num_ctx} is more than the {replica.context_length} tokens the model '{replica.model}' was "
-            "trained for.",
-            param="num_ctx",
-            code="unsupported_value",
-        )
     return TextCall(
-        chat=ChatCall(
-            model=replica.model,
-            request=chat,
-            messages=(),
-            num_ctx=chat.num_ctx or replica.num_ctx,
-            keep_alive=replica.keep_alive if chat.keep_alive is None else chat.keep_alive,
-            capabilities=replica.capabilities,
-        ),
+        chat=replace(prepare(expert, replica, request.chat), messages=()),
         prompt=prompt,
         suffix=request.suffix,
         raw=request.raw,

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from routing.backends.client import UpstreamClient
+from routing.backends.ollama import keep_alive_value
 from routing.backends.protocol import ServerAddress, ServerKind
 from routing.exceptions import BadRequest
 
@@ -46,6 +47,6 @@ async def model_warm(
     if num_ctx:
         body["options"] = {"num_ctx": num_ctx}
     if keep_alive and re.search("[1-9]", keep_alive):  # zero would unload it again at once
-        body["keep_alive"] = int(keep_alive) if re.fullmatch(r"-?\d+", keep_alive) else keep_alive
+        body["keep_alive"] = keep_alive_value(keep_alive)
     path = "/api/embed" if embeds else "/api/chat"
     await client.request_json(address, "POST", path, body, timeout=timeout or client.timeouts.first_byte, model=name)

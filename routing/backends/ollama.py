@@ -40,7 +40,7 @@ def chat_payload(call: ChatCall) -> dict[str, Any]:
     if options := _options(call):
         payload["options"] = options
     if call.keep_alive is not None:
-        payload["keep_alive"] = _duration(call.keep_alive)
+        payload["keep_alive"] = keep_alive_value(call.keep_alive)
     if tools := request.offered_tools:
         # Ollama knows no tool_choice: what may not be called is withheld, what must be is said in words, and
         # gateway/promises.py sees to it that it was.
@@ -74,7 +74,7 @@ def _options(call: ChatCall) -> dict[str, Any]:
     return dict(call.request.options) | {name: value for name, value in asked.items() if value is not None}
 
 
-def _duration(keep_alive: str | int | float) -> str | int | float:
+def keep_alive_value(keep_alive: str | int | float) -> str | int | float:
     """Return ``keep_alive`` as Ollama takes it: a bare number must be a number, not a text."""
     if isinstance(keep_alive, str) and re.fullmatch(r"-?\d+(\.\d+)?", keep_alive):
         return float(keep_alive) if "." in keep_alive else int(keep_alive)

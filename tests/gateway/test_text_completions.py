@@ -117,7 +117,7 @@ class TestTheCall:
         assert (call.chat.num_ctx, call.chat.keep_alive, call.chat.messages) == (512, "5m", ())
 
     def test_a_window_beyond_the_models_is_refused(self):
-        with pytest.raises(BadRequest, match="1024"):
+        with pytest.raises(BadRequest, match="512"):
             text_call(Expert(slug="code"), self.REPLICA, parsed(num_ctx=2048), "def f(")
 
 
