@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from gateway import promises
+from gateway import metrics, promises
 from gateway.account import Account
 from gateway.auth import Caller
 from gateway.choices import side_by_side
@@ -117,6 +117,7 @@ async def _answered(
         async for event in events:
             if isinstance(event, Attempt):
                 # Of several answers the later ones may come to a replica when the first has begun already.
+                metrics.queue_wait.observe(event.waited)
                 if account.first_event is None:
                     account.replica, head = event.replica, replace(head, model=event.expert.slug)
                     yield Routed(
@@ -130,6 +131,7 @@ async def _answered(
                 continue
             if isinstance(event, PromptCut):
                 cut = True
+                metrics.prompts_cut.labels(account.replica.label if account.replica else "").inc()
                 continue
             account.saw()
             if isinstance(event, Finish):

@@ -7,6 +7,7 @@ from gateway import views
 urlpatterns = [
     path("v1/models", views.Models.as_view()),
     path("v1/models/<path:name>", views.Model.as_view()),
+    path("metrics", views.Metrics.as_view()),
     path("health/live", views.live),
     path("health/ready", views.ready),
 ]

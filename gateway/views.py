@@ -1,11 +1,11 @@
 """REST views, and the health of the endpoint."""
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from gateway import wire
+from gateway import metrics, wire
 from gateway.health import health
 from routing.catalog import Catalog, Expert, catalog
 from routing.exceptions import ModelNotFound
@@ -57,6 +57,13 @@ def _described(name: str, expert: Expert | None) -> dict[str, object]:
         "description": expert.description,
         "context_length": max((window for window in windows if window), default=None),
     }
+
+
+class Metrics(APIView):
+    """GET /metrics, for Prometheus; with an API key, as it names servers and models. Of the process that answers."""
+
+    def get(self, request: Request) -> HttpResponse:
+        return HttpResponse(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def live(request: HttpRequest) -> JsonResponse:

@@ -213,6 +213,15 @@ class TestFailures:
         assert served_ollama.http().post(CHAT, json=body()).status_code == 200
 
 
+def test_metrics_tell_lanes_and_waits_to_those_with_a_key(served_ollama):
+    served_ollama.http().post(CHAT, json=body())
+    text = served_ollama.http().get("/metrics").text
+    assert 'moe_lane_waiting{model="llama3.2:3b"' in text
+    assert 'state="closed"} 1.0' in text
+    assert "moe_queue_wait_seconds_count" in text
+    assert httpx.get(f"{served_ollama.url}/metrics").status_code == 401
+
+
 class TestCancellation:
     """A client that goes away has its upstream request closed within a second, at any stage."""
 
