@@ -25,19 +25,23 @@ LONG_NUMBER = re.compile(rb"\d{19}")
 LONG_NUMBER_BYTES = 512 * 1024
 
 
+TOO_DEEP = "it is nested too deeply"
+
+
 def loads(data: bytes | str) -> Any:
     """Parse JSON; raises ValueError."""
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     try:
         if len(raw) > LONG_NUMBER_BYTES or not LONG_NUMBER.search(raw):
             return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        pass
+    except orjson.JSONDecodeError as error:
+        if "depth limit" in str(error):
+            raise ValueError(TOO_DEEP) from None  # the standard library's own limit differs from version to version
     # The cases of dumps() the other way; a true error raises again, with a position.
     try:
         return json.loads(data)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
 
 
 class LineSplitter:
