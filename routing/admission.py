@@ -17,7 +17,6 @@ EMBEDDED_LAST = 3600.0
 TICK_SECONDS = 0.25
 CLOSE_ENOUGH = 0.05  # seconds of expected start that are not worth waiting for
 AFFINITY = 0.1  # seconds a conversation's earlier lane is preferred by, plus a fifth of its first-token time
-IDLE_LANE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +96,6 @@ class Admission:
 
     def leave(self, seat: Seat) -> None:
         seat.lane.in_flight -= 1
-        seat.lane.used_at = time.monotonic()
         self._dispatch()
 
     # --- waiting ---------------------------------------------------------------------------------
@@ -196,7 +194,6 @@ class Admission:
     def _take(self, waiter: Waiter, replica: Replica) -> Seat:
         lane, now = self.lane(replica), time.monotonic()
         lane.in_flight += 1
-        lane.used_at = now
         lane.breaker.started(now)
         return Seat(replica=replica, lane=lane, waited=now - waiter.since, position=waiter.position)
 

@@ -3,8 +3,7 @@
 Several replicas (experts on the same model) share a lane, because they share what it stands for: memory and compute.
 """
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from routing.breaker import Breaker
 from routing.catalog import Replica
@@ -32,7 +31,6 @@ class Lane:
     speed: float = 0.0  # tokens a second of one request
     rests_until: float = 0.0  # a server that answered 429 or 503 said how long to leave it alone
     last_failure: str = ""
-    used_at: float = field(default_factory=time.monotonic)
 
     def free(self, replica: Replica) -> int:
         return replica.concurrency - self.in_flight
