@@ -1,33 +1,54 @@
-"""What is known of a request when it ends, whichever way it does, and the log line it leaves."""
+"""What is known of a request when it ends, whichever way it does: the log line and the record it leaves."""
 
+import datetime as dt
 import logging
 import time
+import zlib
 from dataclasses import dataclass, field
+
+from django.utils import timezone
 
 from gateway.auth import Caller
 from routing.backends.protocol import Usage
 from routing.catalog import Replica
+from routing.decision import Decision
 from routing.exceptions import EndpointError
-from routing.router import Decision
+from routing.journal import journal
+from routing.models import DecisionRecord
+from routing.pool import Attempt
 
 logger = logging.getLogger(__name__)
+
+LONGEST_PROMPT = 20_000
 
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """``what`` is the kind of request; a request that has neither a reason nor an error was cancelled."""
+    """``what`` is the kind of request; a request that has neither a reason nor an error was cancelled.
+
+    ``answered_by`` is the expert that was asked last, and ``hops`` the attempts before that: a replica's label and the
+    code of its error.
+    """
 
     what: str
     request_id: str
     caller: Caller
     asked: str
     decision: Decision | None = None
+    answered_by: str = ""
     replica: Replica | None = None
+    hops: tuple[tuple[str, str], ...] = ()
     reason: str | None = None
     usage: Usage = field(default_factory=Usage)
     error: EndpointError | None = None
     first_event: float | None = None
+    at: dt.datetime = field(default_factory=timezone.now)
     started: float = field(default_factory=time.monotonic)
+
+    def tried(self, attempt: Attempt) -> None:
+        """Note who is asked now."""
+        self.answered_by, self.replica = attempt.expert.slug, attempt.replica
+        self.hops = attempt.failed or self.hops
 
     def saw(self) -> None:
         """Note that a piece of the answer came."""
@@ -57,3 +78,41 @@ class Account:
             "-" if self.first_event is None else f"{self.first_event * 1000:.0f}",
             (time.monotonic() - self.started) * 1000,
         )
+
+    def record(self) -> None:
+        """Hand the decision, and the rules that had their way in it, to the journal."""
+        if self.decision is None:
+            return
+        if rules := self.decision.outcome.rules:
+            journal.rules_hit(rule.id for rule in rules)
+        if is_kept(self.decision):
+            journal.note(self._record(self.decision))
+
+    def _record(self, decision: Decision) -> DecisionRecord:
+        other = self.answered_by not in ("", decision.expert.slug)
+        hops = [{"replica": label, "error": code} for label, code in self.hops]
+        keeps_prompt = decision.profile is not None and decision.profile.log_prompts
+        return DecisionRecord(
+            id=decision.id,
+            created_at=self.at,
+            asked=self.asked,
+            expert=decision.expert.slug,
+            answered_by=self.answered_by if other else "",
+            replica=self.replica.label if self.replica else "",
+            route=decision.route,
+            confidence=decision.confidence,
+            language=decision.language,
+            key_name=self.caller.name,
+            request_id=self.request_id,
+            outcome=self.outcome,
+            milliseconds=decision.milliseconds,
+            why=decision.explained() | {"hops": hops},
+            prompt=decision.text[:LONGEST_PROMPT] if keeps_prompt else "",
+        )
+
+
+def is_kept(decision: Decision) -> bool:
+    """Tell whether a decision is among the share of its profile's that is kept; the same one always is or is not."""
+    if decision.profile is None:
+        return True
+    return zlib.crc32(decision.id.encode()) % 100 < decision.profile.log_share

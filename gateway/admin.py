@@ -11,17 +11,16 @@ from gateway.models import SHOWN_CHARACTERS, ApiKey, key_digest, new_key_text
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin):
-    list_display = ("name", "prefix", "state", "priority", "created_at", "expires_at")
-    list_filter = ("created_at", "expires_at")
-    search_fields = ("name", "prefix", "note")
+    list_display = ("name", "group", "prefix", "state", "priority", "created_at", "expires_at")
+    list_filter = ("group", "created_at", "expires_at")
+    search_fields = ("name", "group", "prefix", "note")
     readonly_fields = ("prefix", "created_at", "revoked_at")
     actions = ("revoke",)
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        asked = ("name", "priority", "expires_at", "note")
-        return (
-            asked if obj is None else ("name", "prefix", "created_at", "priority", "expires_at", "revoked_at", "note")
-        )
+        if obj is None:
+            return ("name", "group", "priority", "expires_at", "note")
+        return ("name", "group", "prefix", "created_at", "priority", "expires_at", "revoked_at", "note")
 
     def save_model(self, request: HttpRequest, key: ApiKey, form: Any, change: bool) -> None:
         if not change:

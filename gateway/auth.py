@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from gateway.errors import AuthenticationFailed
 from gateway.models import WEIGHTS, ApiKey, Priority, key_digest
+from routing.features import Asker
 from routing.live import LiveSnapshot
 
 
@@ -18,6 +19,7 @@ class Caller:
 
     key_id: int | None = None
     name: str = "anonymous"
+    group: str = ""
     prefix: str = ""
     expires_at: datetime | None = None
     weight: float = 1.0
@@ -38,6 +40,7 @@ def load() -> Mapping[str, Caller]:
         key.digest: Caller(
             key_id=key.pk,
             name=key.name,
+            group=key.group,
             prefix=key.prefix,
             expires_at=key.expires_at,
             weight=WEIGHTS[Priority(key.priority)],
@@ -78,3 +81,17 @@ def identify(authorization: str | None, known: Mapping[str, Caller]) -> Caller:
     if caller.expires_at and caller.expires_at <= timezone.now():
         raise AuthenticationFailed("The API key has expired. Ask an administrator for a new one.")
     return caller
+
+
+# What a client proves itself with is nothing a rule may look at.
+SECRET_HEADERS = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+
+
+def asker_of(caller: Caller, headers: Mapping[bytes, str]) -> Asker:
+    """Return who asks as rules see it; ``headers`` are the request's, their names in lower case."""
+    return Asker(
+        key=caller.name,
+        group=caller.group,
+        tenant=caller.tenant,
+        headers={name.decode("latin-1"): value for name, value in headers.items() if name not in SECRET_HEADERS},
+    )

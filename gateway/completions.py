@@ -18,11 +18,13 @@ from gateway.choices import side_by_side
 from gateway.wire import Head
 from routing.backends.fetch import Allowed, Fetcher
 from routing.backends.images import with_images
-from routing.backends.protocol import ChatEvent, ChatRequest, Finish
+from routing.backends.protocol import ChatEvent, ChatRequest, Finish, Json
 from routing.catalog import Replica, catalog
+from routing.decision import Decision
 from routing.exceptions import EndpointError, UpstreamFailed
+from routing.features import Asker
 from routing.pool import Attempt, PromptCut, shared_pool
-from routing.router import Decision, decide
+from routing.router import shared_router
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,11 @@ class Routed:
     waited: float = 0.0
     position: int = 0
 
+    def explained(self) -> Json:
+        """Return what an answer's ``moe`` holds for a client that asked for the why."""
+        body = self.decision.body()
+        return {name: body[name] for name in ("decision", "expert", "route", "why", "explain")}
+
     def headers(self) -> dict[str, str]:
         headers = {
             "X-MoE-Expert": self.head.model,
@@ -69,7 +76,9 @@ def listed(names: tuple[str, ...]) -> str:
     return ",".join(re.sub(r"[^\w.\-]", "?", name[:LONGEST_NAME]) for name in names[:MOST_NAMES])
 
 
-async def complete(request: ChatRequest, *, caller: Caller, request_id: str) -> AsyncGenerator[Routed | ChatEvent]:
+async def complete(
+    request: ChatRequest, *, caller: Caller, asker: Asker, request_id: str
+) -> AsyncGenerator[Routed | ChatEvent]:
     """Yield Routed, then the answer's events, the last of them a Finish. Raises EndpointError.
 
     With n > 1 there is a Finish for each answer; the last has the usage of all. Whoever opens this generator closes
@@ -79,8 +88,8 @@ async def complete(request: ChatRequest, *, caller: Caller, request_id: str) -> 
     if request.ignored:
         logger.info("parameters ignored request_id=%s names=%s", request_id, listed(request.ignored))
     try:
-        decision = await _decided(request)
-        account.decision = decision
+        decision = account.decision = await decided(request, asker)
+        request = decision.applied_to(request)
         request = await with_images(request, Fetcher(Allowed.parse(settings.FETCH_ALLOWED_HOSTS)))
         async with aclosing(_answered(request, decision, caller, account)) as events:
             async for event in events:
@@ -92,12 +101,14 @@ async def complete(request: ChatRequest, *, caller: Caller, request_id: str) -> 
         raise
     finally:
         account.log()
+        account.record()
 
 
-async def _decided(request: ChatRequest) -> Decision:
+async def decided(request: ChatRequest, asker: Asker) -> Decision:
+    """Return the decision for ``request``; raises EndpointError."""
     if request.response_format and request.response_format.strict:
         await asyncio.to_thread(promises.check, request)  # half a second for the largest schema
-    return decide(request, await catalog.aget())
+    return await shared_router().decide(request, await catalog.aget(), asker=asker)
 
 
 async def _answered(
@@ -119,7 +130,8 @@ async def _answered(
                 # Of several answers the later ones may come to a replica when the first has begun already.
                 metrics.queue_wait.observe(event.waited)
                 if account.first_event is None:
-                    account.replica, head = event.replica, replace(head, model=event.expert.slug)
+                    account.tried(event)
+                    head = replace(head, model=event.expert.slug)
                     yield Routed(
                         decision=decision,
                         replica=event.replica,

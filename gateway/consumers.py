@@ -6,7 +6,7 @@ from contextlib import aclosing
 from django.conf import settings
 
 from gateway import sse, wire
-from gateway.auth import identify, keys
+from gateway.auth import asker_of, identify, keys
 from gateway.completions import Routed, complete
 from gateway.http import EventStream, HttpConsumer
 from routing.backends.protocol import ChatEvent, ChatRequest
@@ -20,22 +20,23 @@ class ChatCompletions(HttpConsumer):
     async def handle(self, body: bytes) -> None:
         caller = identify(self.headers.get(b"authorization"), await keys.aget())
         request = wire.parse_chat(body)
-        async with aclosing(complete(request, caller=caller, request_id=self.request_id)) as events:
+        asker = asker_of(caller, self.headers)
+        async with aclosing(complete(request, caller=caller, asker=asker, request_id=self.request_id)) as events:
             if request.stream:
                 await self._stream(events, request)
             else:
-                await self._collect(events)
+                await self._collect(events, request)
 
-    async def _collect(self, events: Events) -> None:
+    async def _collect(self, events: Events, request: ChatRequest) -> None:
         answer = wire.Completion()
         async for event in events:
             if isinstance(event, Routed):
-                self.extra_headers, head = event.headers(), event.head
+                self.extra_headers, routed = event.headers(), event
             else:
                 answer.add(event)
         if adjusted := answer.adjusted:
             self.extra_headers["X-MoE-Adjusted"] = ",".join(adjusted)
-        await self.send_json(answer.whole(head))
+        await self.send_json(answer.whole(routed.head, routed.explained() if request.explain else None))
 
     async def _stream(self, events: Events, request: ChatRequest) -> None:
         writer: wire.ChunkWriter | None = None
@@ -43,7 +44,12 @@ class ChatCompletions(HttpConsumer):
             async for event in events:
                 if isinstance(event, Routed):
                     self.extra_headers = event.headers()
-                    writer = wire.ChunkWriter(event.head, include_usage=request.include_usage, choices=request.n)
+                    writer = wire.ChunkWriter(
+                        event.head,
+                        include_usage=request.include_usage,
+                        choices=request.n,
+                        moe=event.explained() if request.explain else None,
+                    )
                     continue
                 assert writer is not None
                 await stream.write(b"".join(sse.data(chunk) for chunk in writer.write(event)))

@@ -169,7 +169,7 @@ async def embed(request: EmbeddingRequest, *, caller: Caller, request_id: str) -
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Attempt):
-                    account.replica = event.replica
+                    account.tried(event)
                     yield Routed(decision=decision, replica=event.replica, head=head)
                     continue
                 account.saw()

@@ -27,7 +27,7 @@ from routing.exceptions import BadRequest, UpstreamFailed
 VERSION = "0.32.5"
 HEADERS = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 LATEST = ":latest"
-PASSED = ("options", "keep_alive", "think", "tools", "logprobs", "top_logprobs")
+PASSED = ("options", "keep_alive", "think", "tools", "logprobs", "top_logprobs", "metadata")
 READ = frozenset({
     *PASSED, "model", "name", "messages", "stream", "format",
     "prompt", "suffix", "system", "images", "raw", "context", "template",

@@ -1,4 +1,4 @@
-"""What Ollama's clients are told of models: experts, ``auto`` and the in-process embedder beside installed ones. Pure.
+"""What Ollama's clients are told of models: profiles, experts and the in-process embedder beside installed ones. Pure.
 
 Source: ollama/ollama, api/types.go (ListModelResponse, ShowResponse, ProcessModelResponse).
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from routing.backends.protocol import Json
 from routing.catalog import Catalog, Expert
-from routing.router import AUTO, IN_PROCESS
+from routing.router import IN_PROCESS
 
 # Experts have no time of change that would mean anything to a client.
 UNCHANGED = "2025-01-01T00:00:00Z"
@@ -52,11 +52,15 @@ def entries(catalog: Catalog, facts: Mapping[str, Facts]) -> Iterator[Entry]:
     """Yield every name, virtual ones first; ``facts`` by tag."""
     experts = [expert for expert in catalog.experts.values() if expert.replicas]
     everything = [*experts, *catalog.models.values()]
-    if everything:
-        yield _entry(AUTO, everything, description="Routes each request to the expert that suits it.")
+    for profile in catalog.profiles.values():
+        if behind := [one for one in experts if one.slug in profile.experts] if profile.experts else everything:
+            yield _entry(profile.slug, behind, description=profile.description)
     for expert in experts:
-        yield _entry(expert.slug, [expert], description=expert.description)
+        if expert.slug not in catalog.profiles:
+            yield _entry(expert.slug, [expert], description=expert.description)
     for tag, model in sorted((dict(catalog.embedders) | dict(catalog.models)).items()):
+        if tag in catalog.profiles or tag in catalog.experts:
+            continue  # who answers to the name is listed already
         yield _entry(tag, [model], facts=facts.get(tag, Facts()))
     yield _entry(IN_PROCESS.slug, [IN_PROCESS], description=IN_PROCESS.description)
 

@@ -14,11 +14,14 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Keys that are not revoked; expiry is checked at each request, since it passes without a change."""
         return self.filter(revoked_at=None)
 
-    def issue(self, *, name: str, expires_at: datetime | None = None, note: str = "") -> "tuple[ApiKey, str]":
+    def issue(
+        self, *, name: str, group: str = "", expires_at: datetime | None = None, note: str = ""
+    ) -> "tuple[ApiKey, str]":
         """Create a key and return it with its text, which is not kept anywhere."""
         text = new_key_text()
         row = self.create(
             name=name,
+            group=group,
             prefix=text[:SHOWN_CHARACTERS],
             digest=key_digest(text),
             expires_at=expires_at,
@@ -39,6 +42,12 @@ WEIGHTS = {Priority.HIGH: 4.0, Priority.NORMAL: 1.0, Priority.LOW: 0.5}
 
 class ApiKey(models.Model):
     name = models.CharField(max_length=200, help_text="Who or what uses it, for example <i>Open WebUI</i>.")
+    group = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        help_text="Whose it is, for example <i>marketing</i>; rules may look at it. Several keys may be of one group.",
+    )
     prefix = models.CharField(max_length=20, editable=False, help_text="How the key begins, to recognise it by.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -22,11 +22,14 @@ from routing.backends.embeddings import Embeddings
 from routing.backends.generation import TextRequest
 from routing.backends.ollama import keep_alive_value
 from routing.backends.protocol import ChatRequest, Delta, Finish, Json, ServerAddress, ServerKind
-from routing.catalog import Catalog, Replica, catalog
+from routing.catalog import Catalog, Expert, Replica, catalog
+from routing.decision import Decision
 from routing.exceptions import EndpointError, ModelNotFound
+from routing.features import Asker
+from routing.modelcare import model_unload
 from routing.models import InstalledModel
 from routing.pool import Attempt, shared_pool
-from routing.router import AUTO, IN_PROCESS, Decision, decide
+from routing.router import IN_PROCESS, explicit
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +64,8 @@ class Talking(NativeDoor):
             reason = await self._load(asked.request, caller, known)
             await self.send_json(writer.idle(reason))
             return
-        async with aclosing(_events(asked.request, caller, self.request_id)) as events:
+        asker = self.asker(caller)
+        async with aclosing(_events(asked.request, caller, asker, self.request_id)) as events:
             async for event in events:
                 if isinstance(event, Routed):
                     self.routed(event)
@@ -85,11 +89,13 @@ class Talking(NativeDoor):
         await self.send_body(data, more_body=True)
 
     async def _load(self, request: Load, caller: Caller, known: Catalog) -> str:
-        """Load or unload an installed model where it is; experts and ``auto`` have none of their own to load."""
-        if request.model == AUTO or request.model in known.experts:
+        """Load or unload an installed model where it is; profiles and experts have none of their own to load."""
+        if request.model in known.profiles or request.model in known.experts:
             return request.reason
-        nothing = ChatRequest(model=request.model, messages=())
-        decision = decide(nothing, known)
+        if request.reason == "unload" and (model := known.find(request.model) or known.find_embedder(request.model)):
+            await _unload(model)
+            return request.reason
+        decision = explicit(ChatRequest(model=request.model, messages=()), known)
         async with aclosing(_loading(decision, request, caller)) as events:
             async for event in events:
                 if isinstance(event, Attempt):
@@ -223,13 +229,13 @@ class Alive(NativeDoor):
 
 
 async def _events(
-    request: ChatRequest | TextRequest, caller: Caller, request_id: str
+    request: ChatRequest | TextRequest, caller: Caller, asker: Asker, request_id: str
 ) -> AsyncGenerator[Routed | Delta | Finish]:
     """Yield what either use case yields; what an answer has beside its text has no place in native lines."""
     if isinstance(request, TextRequest):
-        source: AsyncGenerator[Any] = complete_text(request, caller=caller, request_id=request_id)
+        source: AsyncGenerator[Any] = complete_text(request, caller=caller, asker=asker, request_id=request_id)
     else:
-        source = complete(request, caller=caller, request_id=request_id)
+        source = complete(request, caller=caller, asker=asker, request_id=request_id)
     async with aclosing(source) as events:
         async for event in events:
             if isinstance(event, Routed | Delta | Finish):
@@ -237,7 +243,7 @@ async def _events(
 
 
 async def _loading(decision: Decision, request: Load, caller: Caller) -> AsyncGenerator[Attempt | Any]:
-    """Yield an Attempt for each replica that is asked to load or unload its model; only Ollama has a way to."""
+    """Yield an Attempt for each replica that is asked to load its model; only Ollama has a way to."""
 
     async def start(replica: Replica) -> AsyncGenerator[Any]:
         if replica.server.kind is not ServerKind.OLLAMA:
@@ -256,6 +262,23 @@ async def _loading(decision: Decision, request: Load, caller: Caller) -> AsyncGe
     async with aclosing(shared_pool().run(decision, start, tenant=caller.tenant, weight=caller.weight)) as events:
         async for event in events:
             yield event
+
+
+async def _unload(model: Expert) -> None:
+    """Take a model out of the memory of every server that may hold it; raises EndpointError.
+
+    Not by way of the pool, which would have it loaded first.
+    """
+    pool = shared_pool()
+
+    async def unload(replica: Replica) -> None:
+        await model_unload(replica.server, pool.client, replica.model)
+        pool.residency.unloaded(replica)
+
+    native = [replica for replica in model.replicas if replica.server.kind is ServerKind.OLLAMA]
+    results = await asyncio.gather(*map(unload, native), return_exceptions=True)
+    if failed := next((result for result in results if isinstance(result, BaseException)), None):
+        raise failed
 
 
 async def _in_memory(server: ServerAddress) -> Any:
@@ -287,4 +310,6 @@ def _facts() -> Mapping[str, listing.Facts]:
 
 
 def _knows(known: Catalog) -> Any:
-    return lambda name: bool(name in (AUTO, IN_PROCESS.slug) or known.find(name) or known.find_embedder(name))
+    return lambda name: bool(
+        name in known.profiles or name == IN_PROCESS.slug or known.find(name) or known.find_embedder(name)
+    )

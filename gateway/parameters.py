@@ -81,7 +81,14 @@ OPENAI_PARAMETERS: tuple[Parameter, ...] = (
         "Beats `max_tokens`. Thinking counts.",
     ),
     _same("max_tokens", ollama="`options.num_predict`"),
-    _no_effect("metadata", "a label; nothing is stored under it"),
+    _row(
+        "metadata",
+        Verdict.EMULATED,
+        "stays here",
+        "stays here",
+        "Labels that the administrator's rules may look at. An object of texts: 16 pairs, names of 64 characters, "
+        "values of 512; anything else is refused.",
+    ),
     _row("modalities", Verdict.HONOURED, "text only", "text only", "Anything else than `text` is refused."),
     _refused("moderation", "nothing here moderates; leave it out"),
     _row(
@@ -183,6 +190,15 @@ EXTENSIONS: tuple[Parameter, ...] = (
         "`think`",
         "`chat_template_kwargs.enable_thinking`, a level as `reasoning_effort`",
         "Beats `reasoning_effort`. 400 if the model is known not to think; `false` is always accepted.",
+    ),
+    _row("moe", Verdict.EMULATED, "stays here", "stays here", "Of this endpoint; see its fields."),
+    _row(
+        "moe.explain",
+        Verdict.EMULATED,
+        "by the gateway",
+        "by the gateway",
+        "`true`: the answer, and of a stream the first chunk, has `moe` with the decision, its expert, its route and "
+        "the whole why. `POST /v1/route` tells the same without an answer.",
     ),
     _row("options", Verdict.HONOURED, "`options`", "the ones below", "Of Ollama; a parameter of the same name wins."),
     _row("reasoning", Verdict.MAPPED, "see its fields", "see its fields", "Of OpenRouter and /v1/responses."),

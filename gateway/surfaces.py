@@ -6,14 +6,15 @@ from contextlib import aclosing
 from django.conf import settings
 
 from gateway import sse
-from gateway.auth import Caller, identify, keys
+from gateway.auth import Caller, asker_of, identify, keys
 from gateway.completions import Routed
 from gateway.embeddings import EmbeddingRequest, embed, embedding_list, parse_embeddings
 from gateway.http import EventStream, HttpConsumer
 from gateway.textcompletions import TextCollector, TextWriter, complete_text, parse_text
 from gateway.wire import Head
 from routing.backends.embeddings import Embeddings
-from routing.backends.protocol import ChatEvent
+from routing.backends.protocol import ChatEvent, ChatRequest
+from routing.features import Asker
 
 
 class Door(HttpConsumer):
@@ -23,6 +24,9 @@ class Door(HttpConsumer):
 
     async def caller(self) -> Caller:
         return identify(self.headers.get(b"authorization"), await keys.aget())
+
+    def asker(self, caller: Caller) -> Asker:
+        return asker_of(caller, self.headers)
 
     def routed(self, event: Routed) -> None:
         self.extra_headers, self.head = event.headers(), event.head
@@ -55,28 +59,34 @@ class TextCompletions(Door):
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()
         request = parse_text(body)
-        async with aclosing(complete_text(request, caller=caller, request_id=self.request_id)) as events:
+        asker = self.asker(caller)
+        async with aclosing(complete_text(request, caller=caller, asker=asker, request_id=self.request_id)) as events:
             if request.chat.stream:
-                await self._stream(events, include_usage=request.chat.include_usage)
+                await self._stream(events, request.chat)
             else:
-                await self._collect(events)
+                await self._collect(events, request.chat)
 
-    async def _collect(self, events: AsyncGenerator[Routed | ChatEvent]) -> None:
+    async def _collect(self, events: AsyncGenerator[Routed | ChatEvent], request: ChatRequest) -> None:
         answer = TextCollector()
         async for event in events:
             if isinstance(event, Routed):
                 self.routed(event)
+                routed = event
             else:
                 answer.add(event)
-        await self.send_json(answer.completion(self.head))
+        await self.send_json(answer.completion(self.head, routed.explained() if request.explain else None))
 
-    async def _stream(self, events: AsyncGenerator[Routed | ChatEvent], *, include_usage: bool) -> None:
+    async def _stream(self, events: AsyncGenerator[Routed | ChatEvent], request: ChatRequest) -> None:
         writer: TextWriter | None = None
         async with EventStream(self, heartbeat=settings.STREAM_HEARTBEAT_SECONDS) as stream:
             async for event in events:
                 if isinstance(event, Routed):
                     self.routed(event)
-                    writer = writer or TextWriter(event.head, include_usage=include_usage)
+                    writer = writer or TextWriter(
+                        event.head,
+                        include_usage=request.include_usage,
+                        moe=event.explained() if request.explain else None,
+                    )
                     continue
                 assert writer is not None
                 if chunks := b"".join(sse.data(chunk) for chunk in writer.write(event)):

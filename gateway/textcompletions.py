@@ -28,9 +28,11 @@ from routing.backends.protocol import (
     Usage,
 )
 from routing.catalog import Expert, Replica, catalog
+from routing.decision import Decision
 from routing.exceptions import BadRequest, EndpointError, UpstreamFailed
+from routing.features import Asker
 from routing.pool import Attempt, prepare, shared_pool
-from routing.router import Decision, decide_text
+from routing.router import shared_router, to_fill_in
 
 # What a text completion has in common with a chat, read by the same code.
 SHARED = (
@@ -50,6 +52,8 @@ SHARED = (
     "keep_alive",
     "num_ctx",
     "options",
+    "metadata",
+    "moe",
     *wire.TOP_LEVEL_OPTIONS,
     *wire.ALIASES,
 )
@@ -137,10 +141,11 @@ def _logprobs(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class TextWriter:
-    """Events into text_completion objects, as they are streamed."""
+    """Events into text_completion objects, as they are streamed; the first has ``moe``, for a client that asked."""
 
-    def __init__(self, head: Head, *, include_usage: bool) -> None:
+    def __init__(self, head: Head, *, include_usage: bool, moe: Json | None = None) -> None:
         self._head = head
+        self._moe = moe
         self._include_usage = include_usage
         self._usage = Usage()
         self._offsets: dict[int, int] = {}
@@ -164,6 +169,8 @@ class TextWriter:
     ) -> dict[str, Any]:
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
         chunk = _envelope(self._head, [choice])
+        if self._moe:
+            chunk, self._moe = chunk | {"moe": self._moe}, None
         return chunk | {"usage": None} if self._include_usage else chunk
 
 
@@ -184,7 +191,7 @@ class TextCollector:
             self.texts.setdefault(event.index, []).append(event.content)
             self.logprobs.setdefault(event.index, []).extend(event.logprobs)
 
-    def completion(self, head: Head) -> dict[str, Any]:
+    def completion(self, head: Head, moe: Json | None = None) -> dict[str, Any]:
         choices = [
             {
                 "index": index,
@@ -194,7 +201,8 @@ class TextCollector:
             }
             for index, reason in sorted(self.reasons.items())
         ]
-        return _envelope(head, choices) | {"usage": wire.usage(self.usage)}
+        whole = _envelope(head, choices) | {"usage": wire.usage(self.usage)}
+        return whole | {"moe": moe} if moe else whole
 
 
 def _envelope(head: Head, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -229,15 +237,17 @@ def legacy_logprobs(entries: Sequence[Json], *, offset: int) -> Json | None:
 # --- the use case -------------------------------------------------------------------------------------------
 
 
-async def complete_text(request: TextRequest, *, caller: Caller, request_id: str) -> AsyncGenerator[Routed | ChatEvent]:
+async def complete_text(
+    request: TextRequest, *, caller: Caller, asker: Asker, request_id: str
+) -> AsyncGenerator[Routed | ChatEvent]:
     """Yield Routed for each replica tried, and the events of each prompt's completion in turn. Raises EndpointError.
 
     Whoever opens this generator closes it (aclosing): that is what stops the model when a client leaves.
     """
     account = Account(what="text completion", request_id=request_id, caller=caller, asked=request.chat.model)
     try:
-        decision = decide_text(request.chat, await catalog.aget(), fills=request.suffix is not None)
-        account.decision = decision
+        decision = account.decision = await _decided(request, asker)
+        request = replace(request, chat=decision.applied_to(request.chat))
         head = Head(id=f"cmpl-{uuid.uuid4().hex}", created=int(time.time()), model=decision.expert.slug)
         for index, prompt in enumerate(request.prompts):
             account.reason = None  # until the last one has ended, leaving is cancelling
@@ -245,7 +255,7 @@ async def complete_text(request: TextRequest, *, caller: Caller, request_id: str
                 async for event in events:
                     if isinstance(event, Attempt):
                         head = replace(head, model=event.expert.slug)
-                        account.replica = event.replica
+                        account.tried(event)
                         yield Routed(decision=decision, replica=event.replica, head=head, ignored=request.chat.ignored)
                         continue
                     account.saw()
@@ -257,6 +267,13 @@ async def complete_text(request: TextRequest, *, caller: Caller, request_id: str
         raise
     finally:
         account.log()
+        account.record()
+
+
+async def _decided(request: TextRequest, asker: Asker) -> Decision:
+    known = await catalog.aget()
+    decision = await shared_router().decide(request.chat, known, asker=asker)
+    return decision if request.suffix is None else to_fill_in(decision, request.chat.model, known)
 
 
 async def _run(

@@ -7,9 +7,9 @@ from rest_framework.views import APIView
 
 from gateway import metrics, wire
 from gateway.health import health
-from routing.catalog import Catalog, Expert, catalog
+from routing.catalog import Catalog, Expert, Profile, catalog
 from routing.exceptions import ModelNotFound
-from routing.router import AUTO, IN_PROCESS
+from routing.router import IN_PROCESS
 
 # OpenAI's objects need a time of creation; experts and tags have none that would mean anything to a client.
 CREATED = 1_735_689_600
@@ -21,42 +21,40 @@ class Models(APIView):
     def get(self, request: Request) -> Response:
         known = catalog.get()
         names = [
-            AUTO,
+            *known.profiles,
             *(slug for slug, expert in known.experts.items() if expert.replicas),
             *sorted({*known.models, *known.embedders}),
             IN_PROCESS.slug,
         ]
-        return Response(
-            {"object": "list", "data": [_described(name, _find(name, known)) for name in dict.fromkeys(names)]}
-        )
+        found = {name: _find(name, known) for name in names}
+        return Response({"object": "list", "data": [_described(name, one) for name, one in found.items() if one]})
 
 
 class Model(APIView):
     """GET /v1/models/{id}; an id may hold slashes."""
 
     def get(self, request: Request, name: str) -> Response:
-        expert = _find(name, catalog.get())
-        if name != AUTO and (expert is None or not expert.replicas):
+        found = _find(name, catalog.get())
+        if found is None or (isinstance(found, Expert) and not found.replicas):
             raise ModelNotFound(
                 f"The model '{name}' does not exist. GET /v1/models lists those that do.", param="model"
             )
-        return Response(_described(name, expert))
+        return Response(_described(name, found))
 
 
-def _find(name: str, known: Catalog) -> Expert | None:
+def _find(name: str, known: Catalog) -> Profile | Expert | None:
     """Return who answers to ``name``, chats or embeddings."""
+    if profile := known.profiles.get(name):
+        return profile
     return known.find(name) or known.find_embedder(name) or (IN_PROCESS if name == IN_PROCESS.slug else None)
 
 
-def _described(name: str, expert: Expert | None) -> dict[str, object]:
-    if expert is None:
-        return wire.model_object(name, CREATED) | {"description": "Routes each request to the expert that suits it."}
-    windows = [replica.num_ctx or replica.context_length for replica in expert.replicas]
-    return wire.model_object(name, CREATED) | {
-        "name": expert.name or name,
-        "description": expert.description,
-        "context_length": max((window for window in windows if window), default=None),
-    }
+def _described(name: str, found: Profile | Expert) -> dict[str, object]:
+    model = wire.model_object(name, CREATED) | {"name": found.name or name, "description": found.description}
+    if isinstance(found, Profile):
+        return model
+    windows = [replica.num_ctx or replica.context_length for replica in found.replicas]
+    return model | {"context_length": max((window for window in windows if window), default=None)}
 
 
 class Metrics(APIView):

@@ -25,6 +25,8 @@ from routing.backends.protocol import (
 from routing.exceptions import BadRequest
 
 MOST_CHOICES = 16
+# OpenAI's own limits of metadata (openai-python, src/openai/types/shared/metadata.py).
+MOST_LABELS, LONGEST_LABEL, LONGEST_LABEL_VALUE = 16, 64, 512
 # Options of Ollama that clients of local servers send at the top level (api/types.go, Options).
 TOP_LEVEL_OPTIONS = ("top_k", "min_p", "typical_p", "repeat_last_n", "repeat_penalty", "num_keep")
 LIFTED_OPTIONS = {option: name for name, option in OPTION_NAMES.items()} | {
@@ -69,6 +71,7 @@ def read_chat(fields: Fields) -> ChatRequest:
     effort, think, thinking_ignored = _thinking(fields)
     stream_options = Fields(fields.object("stream_options") or {})
     options, options_ignored = _options(fields)
+    extension = Fields(fields.object("moe") or {})
     request = ChatRequest(
         model=_model(fields),
         messages=read_messages(fields),
@@ -88,8 +91,11 @@ def read_chat(fields: Fields) -> ChatRequest:
         options=options,
         n=fields.integer("n", 1, MOST_CHOICES) or 1,
         verbosity=_one_of(fields, "verbosity", ("low", "medium", "high")),
+        metadata=_metadata(fields),
+        explain=_explain(extension),
     )
-    unread = [*fields.unseen(), *_inside("stream_options", stream_options), *thinking_ignored, *options_ignored]
+    nested = [*_inside("stream_options", stream_options), *_inside("moe", extension)]
+    unread = [*fields.unseen(), *nested, *thinking_ignored, *options_ignored]
     ignored = tuple(name for name in unread if name not in NO_EFFECT)
     return replace(request, ignored=ignored) if ignored else request
 
@@ -287,6 +293,29 @@ def _top_logprobs(fields: Fields) -> int | None:
     return count
 
 
+def _metadata(fields: Fields) -> Json:
+    labels = fields.object("metadata") or {}
+    if len(labels) > MOST_LABELS:
+        raise invalid("metadata", f"'metadata' holds {len(labels)} pairs; {MOST_LABELS} are the most.")
+    for name, value in labels.items():
+        if not isinstance(value, str):
+            raise invalid("metadata", f"'metadata' must hold texts only, and {name[:LONGEST_LABEL]!r} is none.")
+        if len(name) > LONGEST_LABEL or len(value) > LONGEST_LABEL_VALUE:
+            raise invalid(
+                "metadata",
+                f"A name in 'metadata' may have {LONGEST_LABEL} characters and a value {LONGEST_LABEL_VALUE}; "
+                f"{name[:LONGEST_LABEL]!r} is longer.",
+            )
+    return labels
+
+
+def _explain(extension: Fields) -> bool:
+    explain = extension.raw("explain")
+    if not isinstance(explain, bool | None):
+        raise invalid("moe", "'moe.explain' must be true or false.")
+    return bool(explain)
+
+
 def _keep_alive(fields: Fields) -> str | int | float | None:
     value: str | int | float | None = fields.get("keep_alive", (str, int, float), "seconds or a duration such as 5m")
     return value
@@ -315,18 +344,23 @@ class Head:
 
 
 class ChunkWriter:
-    """Events into chat.completion.chunk objects, in the order OpenAI sends them; ``choices`` is n."""
+    """Events into chat.completion.chunk objects, in the order OpenAI sends them; ``choices`` is n.
 
-    def __init__(self, head: Head, *, include_usage: bool, choices: int = 1) -> None:
+    ``moe`` is what the first of them tells of the decision, for a client that asked.
+    """
+
+    def __init__(self, head: Head, *, include_usage: bool, choices: int = 1, moe: Json | None = None) -> None:
         self._head = head
+        self._moe = moe
         self._include_usage = include_usage
         self._running = choices
         self._started: set[int] = set()
 
     def write(self, event: Delta | Finish) -> Iterator[dict[str, Any]]:
         if event.index not in self._started:
+            opening = self._chunk(event.index, {"role": "assistant", "content": ""})
+            yield opening | {"moe": self._moe} if self._moe and not self._started else opening
             self._started.add(event.index)
-            yield self._chunk(event.index, {"role": "assistant", "content": ""})
         if isinstance(event, Delta):
             yield self._chunk(event.index, _delta(event), logprobs=event.logprobs)
             return
@@ -438,8 +472,8 @@ class Completion:
         finishes = (answer.finish for answer in self.answers.values() if answer.finish)
         return sorted({name for finish in finishes for name in finish.adjusted})
 
-    def whole(self, head: Head) -> dict[str, Any]:
-        """Return the whole object; every answer must have got its Finish."""
+    def whole(self, head: Head, moe: Json | None = None) -> dict[str, Any]:
+        """Return the whole object, with what ``moe`` tells of the decision; every answer must have got its Finish."""
         completion = {
             "id": head.id,
             "object": "chat.completion",
@@ -448,7 +482,8 @@ class Completion:
             "choices": [answer.choice(index) for index, answer in sorted(self.answers.items())],
             "usage": usage(self.usage or Usage()),
         }
-        return completion | {"moe": {"adjusted": self.adjusted}} if self.adjusted else completion
+        told = dict(moe or {}) | ({"adjusted": self.adjusted} if self.adjusted else {})
+        return completion | {"moe": told} if told else completion
 
 
 def usage(counts: Usage) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from django.urls import path, re_path
 
 from gateway import native, surfaces
 from gateway.consumers import ChatCompletions
+from gateway.decisions import Decisions
 from moe_site.background import WithBackground
 
 
@@ -29,6 +30,7 @@ application = WithBackground(
                 [
                     path("", front_door),
                     path("v1/chat/completions", ChatCompletions.as_asgi()),
+                    path("v1/route", Decisions.as_asgi()),
                     path("v1/completions", surfaces.TextCompletions.as_asgi()),
                     path("v1/embeddings", surfaces.EmbeddingsDoor.as_asgi()),
                     path("api/chat", native.NativeChat.as_asgi()),

@@ -16,6 +16,7 @@ from routing.discovery import servers_refresh
 from routing.exceptions import EndpointError
 from routing.models import ModelServer, normalise_base_url
 from routing.shelf import replicas_propose, shelf_seed
+from routing.starter import starter_seed
 
 USUAL_OLLAMA = "http://127.0.0.1:11434"
 ADMIN_NAME = "admin"
@@ -111,6 +112,7 @@ def embedded_server_record(model: llama.EmbeddedModel | None) -> None:
 def shelf_fill() -> Servers:
     """Seed the shelf, ask every server what is installed, and propose experts from servers seen for the first time."""
     shelf_seed()
+    starter_seed()
     result = Servers()
     for server, outcome in servers_refresh(ModelServer.objects.filter(enabled=True)).items():
         if isinstance(outcome, EndpointError):

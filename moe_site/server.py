@@ -51,9 +51,6 @@ class Worker(Server):
         self.endpoints: list[str] = []  # the socket is adopted in listen(), which knows IPv6 too
         self.listening = listening
         self.ready_callable = self.listen
-        reactor.addSystemEventTrigger(
-            "during", "shutdown", lambda: defer.Deferred.fromFuture(asyncio.ensure_future(stop_background()))
-        )
 
     def listen(self) -> None:
         self.http_factory.log = lambda request: None  # lines of an access log that nobody reads
@@ -64,7 +61,9 @@ class Worker(Server):
         # daphne's own expects an application in every connection, also in one whose request is still arriving.
         for protocol in [one for one, known in self.connections.items() if "application_instance" not in known]:
             del self.connections[protocol]
-        return super().kill_all_applications()
+        # Twisted waits for this before it stops the event loop; what requests leave behind is written after they ended.
+        killed = super().kill_all_applications()
+        return killed.addBoth(lambda _: defer.Deferred.fromFuture(asyncio.ensure_future(stop_background())))
 
     def ask_to_stop(self, *_: object) -> None:
         """Stop in an orderly way; may be called from a signal's handler."""

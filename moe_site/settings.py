@@ -57,6 +57,9 @@ QUEUE_LIMIT = env.int("QUEUE_LIMIT", default=64)
 QUEUE_TIMEOUT = env.float("QUEUE_TIMEOUT", default=120.0)
 STREAM_HEARTBEAT_SECONDS = env.float("STREAM_HEARTBEAT_SECONDS", default=10.0)
 
+# --- decisions -----------------------------------------------------------------------------------
+DECISION_RETENTION_DAYS = env.int("DECISION_RETENTION_DAYS", default=30)
+
 # --- database ------------------------------------------------------------------------------------
 # Empty: the embedded PostgreSQL under the data directory, started when the first connection is made.
 DATABASE_URL = env.str("DATABASE_URL", default="")

@@ -6,6 +6,8 @@ class RoutingConfig(AppConfig):
     verbose_name = "Routing"
 
     def ready(self) -> None:
-        from routing import catalog
+        from routing import catalog, classifying, retraining
 
         catalog.connect_signals()
+        classifying.connect_signals()
+        retraining.connect_signals()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+AUTO = "auto"
+"""The profile that always exists."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
@@ -28,6 +31,7 @@ class Replica:
     concurrency: int = 4
     context_length: int | None = None
     capabilities: frozenset[str] | None = None
+    parameters: float | None = None  # in thousand millions, where the server tells
 
     @property
     def label(self) -> str:
@@ -50,10 +54,37 @@ class Expert:
     fallbacks: tuple[str, ...] = ()
     answers_while_loading: bool = False
     text_only: bool = False
+    price: float = 0.0  # of a million tokens, read and written, on average
     replicas: tuple[Replica, ...] = ()
 
     def replicas_that(self, needs: frozenset[str]) -> tuple[Replica, ...]:
         return tuple(replica for replica in self.replicas if replica.can(needs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A virtual model; ``experts`` may answer (empty: every one), the weights choose among those that suit alike.
+
+    ``answers_while_loading`` and ``text_only`` are None where the expert is to say.
+    """
+
+    slug: str
+    name: str = ""
+    description: str = "Routes each request to the expert that suits it."
+    experts: frozenset[str] = frozenset()
+    quality: float = 1.0
+    speed: float = 0.2
+    cost: float = 0.0
+    strength: float = 0.0
+    system_prompt: str = ""
+    defaults: Json = field(default_factory=dict)
+    collections: tuple[str, ...] = ()
+    sticky: bool = True
+    fallbacks: bool = True
+    answers_while_loading: bool | None = None
+    text_only: bool | None = None
+    log_share: int = 100
+    log_prompts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +99,7 @@ class Catalog:
     rules: tuple[Rule, ...]
     default: str | None
     embedders: Mapping[str, Expert] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=lambda: {AUTO: Profile(slug=AUTO)})
 
     def find(self, name: str) -> Expert | None:
         return self.experts.get(name) or self.models.get(name) or self.models.get(f"{name}:latest")
@@ -79,6 +111,7 @@ class Catalog:
 def load() -> Catalog:
     """Read the catalog from the database."""
     from routing import models
+    from routing.ruleset import rules_load
 
     servers = {server.pk: server for server in models.ModelServer.objects.filter(enabled=True)}
     installed = {
@@ -97,28 +130,50 @@ def load() -> Catalog:
             fallbacks=tuple(row.fallback.slug for row in expert.fallbacks.all()),
             answers_while_loading=expert.answers_while_loading,
             text_only=expert.text_only,
+            price=float(expert.price_in + expert.price_out) / 2,
             replicas=replicas.of(expert),
         )
         for expert in models.Expert.objects.filter(enabled=True).prefetch_related("replicas", "fallbacks__fallback")
     }
-    rules = models.RoutingRule.objects.filter(enabled=True, expert__enabled=True).select_related("expert")
     default = models.Expert.objects.filter(enabled=True, is_default=True).values_list("slug", flat=True).first()
     return Catalog(
         experts=experts,
         models=_models_by_tag(replicas, lambda model: model.answers_chats),
         embedders=_models_by_tag(replicas, _may_embed),
-        rules=tuple(
-            Rule(
-                id=rule.pk,
-                name=rule.name,
-                priority=rule.priority,
-                expert=rule.expert.slug,
-                keywords=tuple(rule.keywords),
-            )
-            for rule in rules
-        ),
+        rules=rules_load(),
         default=default,
+        profiles=_profiles(),
     )
+
+
+def _profiles() -> dict[str, Profile]:
+    """Return the enabled profiles by slug; ``auto`` is always there, whatever became of its row."""
+    from routing import models
+
+    rows = models.RoutingProfile.objects.filter(enabled=True).prefetch_related("experts")
+    found = {
+        row.slug: Profile(
+            slug=row.slug,
+            name=row.name,
+            description=row.description,
+            experts=frozenset(expert.slug for expert in row.experts.all()),
+            quality=row.quality,
+            speed=row.speed,
+            cost=row.cost,
+            strength=row.strength,
+            system_prompt=row.system_prompt,
+            defaults=row.defaults,
+            collections=tuple(row.collections),
+            sticky=row.sticky,
+            fallbacks=row.failover == models.RoutingProfile.Failover.FALLBACKS,
+            answers_while_loading=row.answers_while_loading,
+            text_only=row.text_only,
+            log_share=row.log_share,
+            log_prompts=row.log_prompts,
+        )
+        for row in rows
+    }
+    return {AUTO: Profile(slug=AUTO)} | found
 
 
 class _Replicas:
@@ -154,6 +209,7 @@ class _Replicas:
             concurrency=row.concurrency if row else 4,
             context_length=window,
             capabilities=frozenset(found.capabilities) if found and found.capabilities is not None else None,
+            parameters=found.parameters if found else None,
         )
 
 
@@ -185,5 +241,9 @@ def connect_signals() -> None:
             models.ExpertFallback,
             models.Replica,
             models.RoutingRule,
+            models.RoutingRule.profiles.through,
+            models.RoutingRule.candidates.through,
+            models.RoutingProfile,
+            models.RoutingProfile.experts.through,
         )
     )

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from channels.db import database_sync_to_async
 from django.db import connection, models, transaction
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class LiveSnapshot(Generic[T]):
         watched = tuple(watched)
         self.tables = frozenset(model._meta.db_table for model in watched)
         for model in watched:
-            for signal in (post_save, post_delete):
+            for signal in (post_save, post_delete, m2m_changed):
                 signal.connect(self._after_commit, sender=model, dispatch_uid=f"{self.name}:{model.__name__}")
 
     def get(self) -> T:

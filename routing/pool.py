@@ -1,12 +1,11 @@
 """Runs a decision where it can start soonest, and goes on to another replica while nothing was answered yet."""
 
 import asyncio
-import hashlib
 import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -27,6 +26,8 @@ from routing.backends.protocol import (
     Text,
 )
 from routing.catalog import Expert, Replica
+from routing.conversations import conversation_key
+from routing.decision import Decision, Outlook
 from routing.exceptions import (
     BadRequest,
     ContextLengthExceeded,
@@ -40,7 +41,6 @@ from routing.exceptions import (
 )
 from routing.lanes import LaneKey, lane_key
 from routing.residency import Residency
-from routing.router import Decision
 from routing.tokens import TokenCounter, estimate
 
 logger = logging.getLogger(__name__)
@@ -57,13 +57,14 @@ class Attempt:
     """A replica is about to be asked; what follows comes from it, unless another Attempt does.
 
     ``waited`` is the seconds in the queue and ``position`` the place it had there; ``expert`` differs from the
-    decision's after a fall back.
+    decision's after a fall back. ``failed`` are the attempts before it: a replica's label and the code of its error.
     """
 
     replica: Replica
     expert: Expert
     waited: float = 0.0
     position: int = 0
+    failed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +166,21 @@ class Pool:
         while len(self._conversations) > CONVERSATIONS_KEPT:
             self._conversations.popitem(last=False)
 
+    def outlook(self, expert: Expert, needs: frozenset[str]) -> Outlook:
+        """Return how soon ``expert`` could start, as far as is known without asking anybody."""
+        now = time.monotonic()
+        lanes = [(replica, self.admission.lane(replica)) for replica in expert.replicas_that(needs)]
+        starts = [
+            lane.expected_start(
+                replica,
+                cold=self.residency.resident(replica) is False and not self.residency.loading(replica),
+                now=now,
+            )
+            for replica, lane in lanes
+        ]
+        works = any(lane.breaker.seconds_until_probe(now) == 0 for _, lane in lanes)
+        return Outlook(start=min(starts, default=0.0), works=works)
+
     # --- anything --------------------------------------------------------------------------------
 
     async def run(
@@ -183,6 +199,7 @@ class Pool:
         replica is asked, then the expert's fallbacks. After it an error ends the answer: two are never spliced.
         """
         failure: EndpointError | None = None
+        failed: list[tuple[str, str]] = []
         for expert in await self._order(decision):
             remaining = expert.replicas_that(decision.needs)
             while remaining:
@@ -191,7 +208,7 @@ class Pool:
                 except EndpointError as error:
                     failure = failure or error
                     break  # nobody can take it soon; a fallback may
-                trial = _Trial(self, seat, max_retries=self._max_retries)
+                trial = _Trial(self, seat, max_retries=self._max_retries, failed=failed)
                 try:
                     async with aclosing(trial.run(expert, start)) as events:
                         async for event in events:
@@ -243,10 +260,11 @@ class Pool:
 class _Trial:
     """One seat's run: the load, then the request with its retries, and what both tell of the lane."""
 
-    def __init__(self, pool: Pool, seat: Seat, *, max_retries: int) -> None:
+    def __init__(self, pool: Pool, seat: Seat, *, max_retries: int, failed: list[tuple[str, str]]) -> None:
         self._residency = pool.residency
         self._seat = seat
         self._max_retries = max_retries
+        self._failed = failed  # what this and earlier trials of the run came to
         self.started = False
 
     async def run(
@@ -256,7 +274,13 @@ class _Trial:
         told = False
         try:
             for attempt in range(1 + self._max_retries):
-                yield Attempt(replica=replica, expert=expert, waited=self._seat.waited, position=self._seat.position)
+                yield Attempt(
+                    replica=replica,
+                    expert=expert,
+                    waited=self._seat.waited,
+                    position=self._seat.position,
+                    failed=tuple(self._failed),
+                )
                 try:
                     await self._load_if_cold(replica)
                     async with aclosing(self._measured(start(replica))) as events:
@@ -267,6 +291,7 @@ class _Trial:
                     return
                 except EndpointError as error:
                     told = self._note(error) or told
+                    self._failed.append((replica.label, error.code or error.type))
                     logger.warning("replica failed replica=%s attempt=%s error=%s", replica.label, attempt + 1, error)
                     pause = retry_pause(error, attempt)
                     if self.started or pause is None or attempt == self._max_retries:
@@ -328,21 +353,6 @@ def retry_pause(error: EndpointError, attempt: int) -> float | None:
     if isinstance(error, Unreachable) or error.retry_after is None:
         return pause
     return max(pause, error.retry_after) if error.retry_after <= LONGEST_BACKOFF_SECONDS else None
-
-
-def conversation_key(request: ChatRequest, tenant: str) -> str:
-    """Return what stays the same from turn to turn of a conversation: its beginning, and whose it is."""
-    digest = hashlib.blake2b(tenant.encode(), digest_size=16)
-    for message in _opening(request.messages):
-        digest.update(message.role.encode() + b"\0" + message.text.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.hexdigest()
-
-
-def _opening(messages: tuple[Message, ...]) -> Iterator[Message]:
-    for message in messages:
-        yield message
-        if message.role == "user":
-            return
 
 
 def prepare(expert: Expert, replica: Replica, request: ChatRequest) -> ChatCall:

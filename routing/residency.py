@@ -101,6 +101,10 @@ class Residency:
             resident = memory.models.setdefault(full_tag(replica.model), Resident())
             resident.window = replica.num_ctx or resident.window
 
+    def unloaded(self, replica: Replica) -> None:
+        """Note that a replica's model was taken out of memory."""
+        self.memory(replica.server).models.pop(full_tag(replica.model), None)
+
     async def load(self, replica: Replica) -> None:
         """Have ``replica``'s model loaded; requests that come meanwhile share the one load. Raises EndpointError.
 

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from routing.models import Expert, InstalledModel, ModelServer, Replica, RoutingRule
+from routing.shelfrules import RULE_NOTE, RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,6 @@ class Place:
     name: str
     description: str
     system_prompt: str = ""
-    keywords: tuple[str, ...] = ()
     made_for: str = r"(?!)"
     capability: str | None = None
     optional: bool = False
@@ -42,21 +42,6 @@ SHELF: Sequence[Place] = (
             "You are a professional translator. Answer with the translation alone, in the language asked for. "
             "Keep names, numbers, tone and formatting."
         ),
-        keywords=(
-            "translate",
-            "translation",
-            "how do you say",
-            "traduce",
-            "traduis",
-            "traduire",
-            "übersetze",
-            "übersetzung",
-            "traduci",
-            "traduza",
-            "翻译",
-            "翻譯",
-            "переведи",
-        ),
         made_for=r"translat|\baya\b|madlad|towerinstruct",
     ),
     Place(
@@ -67,25 +52,6 @@ SHELF: Sequence[Place] = (
             "You summarise texts. Keep to what the text says, put the most important first, and leave out your "
             "own opinion."
         ),
-        keywords=(
-            "summarize",
-            "summarise",
-            "summary",
-            "tl;dr",
-            "tldr",
-            "recap",
-            "key points",
-            "resume este",
-            "resumen",
-            "résume",
-            "résumé",
-            "zusammenfassung",
-            "fasse zusammen",
-            "riassunto",
-            "总结",
-            "摘要",
-            "概括",
-        ),
     ),
     Place(
         slug="extraction",
@@ -95,19 +61,6 @@ SHELF: Sequence[Place] = (
             "You extract information from texts. Give exactly the fields asked for, copied from the text, in the "
             "format asked for. Write null for what the text does not say."
         ),
-        keywords=(
-            "extract",
-            "pull out",
-            "list all the names",
-            "named entities",
-            "as json",
-            "extrae",
-            "extraire",
-            "extrahiere",
-            "estrai",
-            "提取",
-            "抽取",
-        ),
     ),
     Place(
         slug="code",
@@ -116,44 +69,6 @@ SHELF: Sequence[Place] = (
         system_prompt=(
             "You are an experienced programmer. Give correct, complete code in a fenced block with its language, "
             "then explain only what is not obvious."
-        ),
-        keywords=(
-            "python",
-            "javascript",
-            "typescript",
-            "java",
-            "c++",
-            "c#",
-            "rust",
-            "golang",
-            "sql",
-            "html",
-            "css",
-            "bash",
-            "shell script",
-            "regex",
-            "regular expression",
-            "function",
-            "algorithm",
-            "stack trace",
-            "traceback",
-            "compile",
-            "compiler",
-            "debug",
-            "unit test",
-            "api endpoint",
-            "git",
-            "docker",
-            "kubernetes",
-            "pandas",
-            "django",
-            "react",
-            "def",
-            "programa",
-            "código",
-            "代码",
-            "函数",
-            "编程",
         ),
         made_for=r"cod(?:er|e|estral)|devstral|starcoder",
     ),
@@ -165,30 +80,6 @@ SHELF: Sequence[Place] = (
             "You are a careful mathematician. Work step by step, check the result, and end with the answer on a "
             "line of its own."
         ),
-        keywords=(
-            "solve",
-            "equation",
-            "integral",
-            "derivative",
-            "calculate",
-            "compute",
-            "probability",
-            "theorem",
-            "prove",
-            "how many",
-            "percent",
-            "square root",
-            "matrix",
-            "algebra",
-            "geometry",
-            "ecuación",
-            "calcula",
-            "berechne",
-            "calcule",
-            "计算",
-            "方程",
-            "求解",
-        ),
         made_for=r"math",
     ),
     Place(
@@ -198,27 +89,6 @@ SHELF: Sequence[Place] = (
         system_prompt=(
             "You reason carefully. State the assumptions, weigh the alternatives one after another, and end with a "
             "clear conclusion."
-        ),
-        keywords=(
-            "why",
-            "explain why",
-            "logic puzzle",
-            "riddle",
-            "step by step",
-            "pros and cons",
-            "trade-off",
-            "tradeoffs",
-            "analyze",
-            "analyse",
-            "what would happen if",
-            "deduce",
-            "por qué",
-            "pourquoi",
-            "warum",
-            "perché",
-            "为什么",
-            "分析",
-            "推理",
         ),
         made_for=r"\br1\b|deepseek-r|qwq|reason|gpt-oss|magistral",
         capability="thinking",
@@ -231,30 +101,38 @@ SHELF: Sequence[Place] = (
             "You are a skilled writer and editor. Match the form, tone and length asked for, and write no preface "
             "about what you are going to do."
         ),
-        keywords=(
-            "write a",
-            "write an",
-            "poem",
-            "story",
-            "essay",
-            "email",
-            "e-mail",
-            "blog post",
-            "letter",
-            "lyrics",
-            "rewrite",
-            "rephrase",
-            "paraphrase",
-            "proofread",
-            "slogan",
-            "speech",
-            "escribe",
-            "écris",
-            "schreibe",
-            "scrivi",
-            "写一",
-            "作文",
-            "改写",
+    ),
+    Place(
+        slug="simple-code",
+        name="Quick code",
+        description="Small programming asks a quick model does well: one-liners, a command, a short regex, syntax.",
+        system_prompt="You are a quick programming helper. Give the shortest correct answer, code first.",
+    ),
+    Place(
+        slug="enterprise",
+        name="Enterprise",
+        description="Business and office matters: policies, compliance, procurement, HR processes, risks, projects.",
+        system_prompt=(
+            "You advise companies on policies, processes, compliance and projects. Be precise, structured and "
+            "practical, and name what depends on local law or on facts you do not have."
+        ),
+    ),
+    Place(
+        slug="aggregation",
+        name="Aggregation",
+        description="Merges several given answers, drafts or opinions into one, and says where they disagree.",
+        system_prompt=(
+            "You are given several answers or texts on one matter. Merge them into one that is correct and complete, "
+            "without repeating, and say where they contradict each other."
+        ),
+    ),
+    Place(
+        slug="lookup",
+        name="Lookup",
+        description="Answers from the organisation's own documents: policies, handbooks, release notes, contracts.",
+        system_prompt=(
+            "You answer from the documents you are given, and quote them. When they do not hold the answer, say so "
+            "instead of guessing."
         ),
     ),
     Place(
@@ -277,15 +155,14 @@ def shelf_seed() -> None:
     for number, place in enumerate(SHELF, start=1):
         if place.optional:
             continue
-        expert = _create_expert(place, number)
-        if place.keywords:
-            RoutingRule.objects.create(
-                name=f"{place.name} words",
-                priority=number * 10,
-                keywords=list(place.keywords),
-                expert=expert,
-                note="From the standard shelf. Edit, reorder or disable it as you like.",
-            )
+        rules_seed(_create_expert(place, number))
+
+
+def rules_seed(expert: Expert) -> None:
+    """Create the rules the shelf has for ``expert``."""
+    for number, (slug, fields) in enumerate(RULES, start=1):
+        if slug == expert.slug and not RoutingRule.objects.filter(name=fields["name"]).exists():
+            RoutingRule.objects.create(priority=number * 10, expert=expert, note=RULE_NOTE, **fields)
 
 
 def _create_expert(place: Place, number: int) -> Expert:
@@ -317,6 +194,7 @@ def replicas_propose(server: ModelServer) -> int:
         expert = Expert.objects.filter(slug=place.slug).first()
         if expert is None and place.optional:
             expert = _create_expert(place, number)
+            rules_seed(expert)
         if expert is not None:
             _, created = Replica.objects.get_or_create(expert=expert, server=server, model=model.name)
             made += created
@@ -347,8 +225,5 @@ def best_model(place: Place, installed: Iterable[InstalledModel]) -> InstalledMo
 
 def _size(model: InstalledModel) -> tuple[float, str]:
     """Return the number of parameters, guessed from the file where the server does not tell, and the name for ties."""
-    match = re.match(r"(?:(\d+)X)?([\d.]+)\s*([KMBT])", model.parameter_size.upper())
-    if match:
-        return int(match[1] or 1) * float(match[2]) * {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}[match[3]], model.name
     # The usual four-bit quantisation takes about 0.6 bytes a parameter.
-    return (model.size_bytes or 0) / 0.6, model.name
+    return model.parameters or (model.size_bytes or 0) / 0.6e9, model.name

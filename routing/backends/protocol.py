@@ -120,7 +120,8 @@ class ChatRequest:
     """A chat completion as a client asked for it, checked.
 
     ``n`` is how many answers; each is a call of its own. ``tool_choice`` is "none", "auto", "required" or
-    ``{"type": "function", "function": {"name": …}}``. ``ignored`` names what the client sent and nobody here reads.
+    ``{"type": "function", "function": {"name": …}}``. ``metadata`` are a client's labels, which rules may look at, and
+    ``explain`` asks for the decision's why in the answer. ``ignored`` names what the client sent and nobody here reads.
     """
 
     model: str
@@ -141,6 +142,8 @@ class ChatRequest:
     options: Json = field(default_factory=dict)
     n: int = 1
     verbosity: str | None = None
+    metadata: Json = field(default_factory=dict)
+    explain: bool = False
     ignored: tuple[str, ...] = field(default=(), compare=False)
 
     @property

@@ -13,7 +13,7 @@ from gateway import facade, listing
 from gateway.facade import LineWriter, Load, parse_embed, parse_generate, parse_native_chat, parse_old_embeddings
 from routing.backends.generation import TextRequest
 from routing.backends.protocol import ChatRequest, Delta, Finish, ServerAddress, ServerKind, ToolCallDelta, Usage
-from routing.catalog import Catalog, Expert, Replica
+from routing.catalog import Catalog, Expert, Profile, Replica
 from routing.exceptions import BadRequest, UpstreamFailed
 from tests.scripted import Reply, ToolCall
 
@@ -268,7 +268,7 @@ class TestLines:
 
 
 class TestListing:
-    def shelf(self):
+    def shelf(self, *profiles):
         server = ServerAddress(name="box", kind=ServerKind.OLLAMA, base_url="http://box")
         coder = Replica(
             server=server, embedded=False, model="coder", context_length=8192, num_ctx=4096,
@@ -281,9 +281,17 @@ class TestListing:
             rules=(),
             default="code",
             embedders={"nomic": Expert(slug="nomic", replicas=(embedder,))},
+            profiles={one.slug: one for one in (Profile(slug="auto"), *profiles)},
         )
         facts = {"coder": listing.Facts(family="qwen2", parameter_size="7B", size=5, digest="ab" * 32)}
         return {entry.name: entry for entry in listing.entries(catalog, facts)}
+
+    def test_each_profile_is_listed_with_what_stands_behind_it(self):
+        shelf = self.shelf(
+            Profile(slug="coders", experts=frozenset({"code"})), Profile(slug="idlers", experts=frozenset({"idle"}))
+        )
+        assert list(shelf)[:3] == ["auto", "coders", "code"]
+        assert (shelf["coders"].window, shelf["coders"].capabilities) == (4096, ("completion", "insert"))
 
     def test_everything_that_can_be_asked_for_is_listed(self):
         assert list(self.shelf()) == ["auto", "code", "coder", "nomic", "all-MiniLM-L6-v2"]
@@ -389,6 +397,36 @@ class TestTheOfficialClient:
         assert {model.model for model in client.ps().models} == {"llama3.2:3b"}
         assert client.generate("llama3.2:3b", keep_alive=0).done_reason == "unload"
         assert client.ps().models == []
+
+    def test_unloading_loads_nothing_and_is_known_at_once(self, client, ollama):
+        client.generate("llama3.2:3b")
+        ollama.loaded.clear()  # it went out of memory, and nobody here knows yet
+        asked = len(ollama.requests)
+        assert client.chat("llama3.2:3b", [], keep_alive=0).done_reason == "unload"
+        sent = [request.json for request in ollama.requests[asked:] if request.method == "POST"]
+        assert [request["keep_alive"] for request in sent] == [0]
+        client.generate("llama3.2:3b")
+        client.generate("llama3.2:3b", keep_alive=0)
+        asked = len(ollama.requests)
+        client.generate("llama3.2:3b", keep_alive=0)
+        sent = [request.json for request in ollama.requests[asked:] if request.method == "POST"]
+        assert [request["keep_alive"] for request in sent] == [0], "it is known to be gone, and is not loaded for this"
+        asked = len(ollama.requests)
+        client.chat("llama3.2:3b", [USER])
+        sent = [request.json for request in ollama.requests[asked:] if request.method == "POST"]
+        assert [bool(request.get("messages")) for request in sent] == [False, True], "it is loaded before it is asked"
+
+    def test_unloads_an_embedding_model_and_no_virtual_one(self, client, ollama):
+        client.embed("nomic-embed-text", "one")
+        assert client.generate("nomic-embed-text", keep_alive=0).done_reason == "unload"
+        assert client.ps().models == []
+        asked = len(ollama.requests)
+        for name in ("auto", "auto-fast", "code"):
+            assert client.generate(name, keep_alive=0).done_reason == "unload"
+        assert len(ollama.requests) == asked
+        with pytest.raises(official.ResponseError) as caught:
+            client.generate("nothing", keep_alive=0)
+        assert caught.value.status_code == 404
 
     def test_cannot_administer(self, client):
         for change in (lambda: client.pull("x"), lambda: client.delete("x"), lambda: client.copy("x", "y")):

@@ -44,7 +44,7 @@ def test_null_and_absent_mean_the_same(asked, name, value):
 @pytest.mark.parametrize(
     "asked",
     [
-        {"user": "me", "metadata": {"a": "b"}, "store": True, "service_tier": "auto", "safety_identifier": "x"},
+        {"user": "me", "store": True, "service_tier": "auto", "safety_identifier": "x"},
         {"some_future_parameter": {"any": ["thing"]}},
         {"logit_bias": {}, "functions": [], "function_call": None, "audio": None, "web_search_options": None},
         {"n": 1, "modalities": ["text"]},
@@ -530,6 +530,30 @@ def test_chunks_of_several_answers_are_told_apart_and_usage_comes_last():
     assert (last["choices"], last["usage"]) == ([], TOLD_USAGE)
     assert chunks[-1]["moe"] == {"adjusted": ["parallel_tool_calls"]}
     assert not any("moe" in chunk for chunk in chunks[:-1])
+
+
+def test_the_first_chunk_of_all_tells_of_the_decision():
+    writer = ChunkWriter(HEAD, include_usage=True, choices=2, moe={"route": "rule"})
+    events = [Delta(index=1, content="a"), Delta(content="b"), Finish(index=1, reason="stop"), Finish(reason="stop")]
+    first, *others = [chunk for event in events for chunk in writer.write(event)]
+    assert first["moe"] == {"route": "rule"}
+    assert not [chunk for chunk in others if "moe" in chunk]
+
+
+def test_an_answer_tells_of_the_decision_beside_what_was_adjusted():
+    completion = Completion()
+    completion.add(Finish(reason="stop", adjusted=("messages",)))
+    assert completion.whole(HEAD)["moe"] == {"adjusted": ["messages"]}
+    assert completion.whole(HEAD, {"route": "rule"})["moe"] == {"route": "rule", "adjusted": ["messages"]}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{}, {"a": ""}, {f"name {number}": "x" * 512 for number in range(16)}, {"a" * 64: "b"}],
+    ids=["none", "empty", "as many as may be", "long name"],
+)
+def test_labels_are_read(labels):
+    assert chat_request(metadata=labels).metadata == labels
 
 
 def test_several_answers_are_put_together_each_for_itself():

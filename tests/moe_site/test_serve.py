@@ -156,7 +156,14 @@ class TestAdmin:
             )[1]
             for slug in ("writing", "math")
         }
-        rule = {"name": "Fish", "priority": "1", "enabled": "on", "keywords": "zebrafish\ntuna", "note": ""}
+        rule = {
+            "name": "Fish",
+            "priority": "1",
+            "enabled": "on",
+            "look_in": "message",
+            "keywords": "zebrafish\ntuna",
+            "note": "",
+        }
         page = admin.post("/admin/routing/routingrule/add/", **rule, expert=ids["writing"])
         assert expert() == "writing"
         number = re.search(r"/admin/routing/routingrule/(\d+)/change/", page.text)[1]
@@ -327,7 +334,7 @@ def test_another_postgresql_and_several_workers():
             running.manage("shell", "-c", "from routing.models import Expert; Expert.objects.all().delete()")
             time.sleep(2)
             seen = {_models_seen(running) for _ in range(30)}
-            assert seen == {"auto,all-MiniLM-L6-v2"}  # what is left needs no expert
+            assert seen == {"auto,auto-fast,auto-best,auto-cheap,all-MiniLM-L6-v2"}  # what is left needs no expert
         finally:
             assert running.stop() == 0
     finally:

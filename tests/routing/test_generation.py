@@ -9,7 +9,7 @@ from routing.backends.generation import CompletionsStream, GenerateStream, TextC
 from routing.backends.protocol import Delta, Finish, ServerAddress, ServerKind, Usage
 from routing.catalog import Catalog, Expert, Replica
 from routing.exceptions import BadRequest, ContextLengthExceeded, UpstreamFailed
-from routing.router import decide_text
+from routing.router import Router, to_fill_in
 from tests.requests import chat_call, chat_request
 from tests.scripted import Reply, ScriptedModel, ScriptedServer
 
@@ -186,16 +186,19 @@ def shelf(**capabilities):
         ("general", False, "general", set()),
     ],
 )
-def test_a_gap_is_filled_by_who_can(model, fills, expert, needs):
+async def test_a_gap_is_filled_by_who_can(model, fills, expert, needs):
     catalog = shelf(general="completion", code="completion insert")
-    decision = decide_text(chat_request(model=model), catalog, fills=fills)
+    decision = await Router().decide(chat_request(model=model), catalog)
+    decision = to_fill_in(decision, model, catalog) if fills else decision
     assert (decision.expert.slug, decision.needs) == (expert, needs)
 
 
 @pytest.mark.parametrize("model", ["auto", "general"])
-def test_a_gap_that_nobody_can_fill_is_refused(model):
+async def test_a_gap_that_nobody_can_fill_is_refused(model):
+    catalog = shelf(general="completion")
+    decision = await Router().decide(chat_request(model=model), catalog)
     with pytest.raises(BadRequest) as caught:
-        decide_text(chat_request(model=model), shelf(general="completion"), fills=True)
+        to_fill_in(decision, model, catalog)
     assert caught.value.param == "suffix"
 
 

@@ -12,6 +12,7 @@ from routing.admission import Limits
 from routing.backends.client import Timeouts, UpstreamClient
 from routing.backends.protocol import Delta, ServerAddress, ServerKind
 from routing.catalog import Expert, Replica
+from routing.decision import Decision
 from routing.exceptions import (
     BadRequest,
     ContextLengthExceeded,
@@ -23,7 +24,6 @@ from routing.exceptions import (
     UpstreamTimedOut,
 )
 from routing.pool import Attempt, Pool
-from routing.router import Decision
 from tests.requests import chat_request
 from tests.scripted import Reply, Residency, ScriptedModel, ScriptedServer
 
@@ -232,6 +232,15 @@ class TestRetries:
         assert [attempt.expert.slug for attempt in attempts] == ["general", "other"]
         assert two.requests_to("/api/chat")[0].json["messages"][0]["content"] == "You are other."
 
+    async def test_each_attempt_tells_of_those_before_it(self, make_pool, one, two):
+        pool = make_pool(max_retries=1)
+        one.reply(Reply(status=500, error="boom"), times=1)
+        one.reply(Reply(status=503, error="busy"), times=1)
+        other = Expert(slug="other", replicas=(replica(two, name="two"),))
+        _, attempts = await ask(pool, decision(replica(one), fallbacks=[other]))
+        first, second = (f"{MODEL}@gpu", "upstream_error"), (f"{MODEL}@gpu", "service_unavailable")
+        assert [attempt.failed for attempt in attempts] == [(), (first,), (first, second)]
+
     async def test_a_wrong_request_is_the_clients_and_goes_nowhere_else(self, make_pool, one, two):
         pool = make_pool()
         one.reply(Reply(status=400, error="invalid schema"), times=None)
@@ -345,6 +354,17 @@ class TestLoads:
             await ask(pool, decision(replica(one)))
         assert caught.value.code == "model_load_timeout"
         assert all(lane.breaker.failures == 0 for lane in pool.admission.lanes.values())
+
+    async def test_a_model_that_was_unloaded_is_loaded_by_whoever_comes_next(self, make_pool, one):
+        pool = make_pool()
+        await ask(pool, decision(replica(one)))
+        assert pool.residency.resident(replica(one))
+        one.loaded.clear()
+        pool.residency.unloaded(replica(one))
+        assert pool.residency.resident(replica(one)) is False
+        assert pool.outlook(decision(replica(one)).expert, frozenset()).start > 1
+        await ask(pool, decision(replica(one)))
+        assert [bool(request.json["messages"]) for request in one.requests_to("/api/chat")] == [True, False, True]
 
     async def test_residency_is_asked_once_at_a_time(self, make_pool, one):
         pool = make_pool()

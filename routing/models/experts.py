@@ -1,29 +1,18 @@
-"""Model servers, what is installed on them, experts, replicas and rules: what an administrator edits."""
+"""Experts, who answers in their place, and where they run."""
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
-from django.contrib.postgres.fields import ArrayField
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
-from routing.backends.protocol import ServerAddress, ServerKind
-from routing.fields import EncryptedTextField
+from routing.catalog import AUTO
+from routing.models.servers import ModelServer
 
 # Go's time.ParseDuration, which Ollama uses; a bare number as text is refused by it.
 GO_DURATION = re.compile(r"-?(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+\Z")
-
-
-def validate_base_url(value: str) -> None:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValidationError("Enter an address such as http://gpu-box:11434, with http:// or https:// in front.")
-    if parts.username or parts.password:
-        raise ValidationError("Leave user name and password out of the address; use the API key field.")
-    if parts.query or parts.fragment:
-        raise ValidationError("Leave out everything after the path.")
 
 
 def validate_keep_alive(value: str) -> None:
@@ -31,105 +20,6 @@ def validate_keep_alive(value: str) -> None:
         raise ValidationError(
             'Enter a duration such as "5m", "1h30m" or "30s", "-1" for ever, or "0" to unload at once.'
         )
-
-
-def validate_keywords(value: list[str]) -> None:
-    if any(not word.strip() for word in value):
-        raise ValidationError("A keyword is empty.")
-
-
-class ModelServer(models.Model):
-    class Kind(models.TextChoices):
-        OLLAMA = "ollama", "Ollama (native API)"
-        OPENAI = "openai", "OpenAI-compatible (llama.cpp, vLLM, …)"
-
-    name = models.CharField(
-        max_length=100,
-        unique=True,
-        help_text="What people call it, for example <i>gpu-box</i>. Shown in headers and logs.",
-    )
-    kind = models.CharField(
-        max_length=20,
-        choices=Kind.choices,
-        default=Kind.OLLAMA,
-        help_text="Choose Ollama wherever it is one: only its native API takes every parameter.",
-    )
-    base_url = models.CharField(
-        "base URL",
-        max_length=500,
-        unique=True,
-        validators=[validate_base_url],
-        help_text="For example <i>http://gpu-box:11434</i>. Without /api or /v1 at the end.",
-    )
-    api_key = EncryptedTextField(
-        "API key",
-        blank=True,
-        default="",
-        help_text="Sent as a bearer token. Stored encrypted and never shown again.",
-    )
-    enabled = models.BooleanField(default=True, help_text="A disabled server gets no requests.")
-    embedded = models.BooleanField(
-        default=False, editable=False, help_text="Started and supervised by this installation itself."
-    )
-    note = models.TextField(blank=True, default="", help_text="For your colleagues; not used by the router.")
-    proposed_at = models.DateTimeField(
-        null=True, editable=False, help_text="When experts were first proposed from this server's models."
-    )
-
-    class Meta:
-        ordering = ["name"]
-
-    def __str__(self) -> str:
-        return self.name
-
-    def clean(self) -> None:
-        self.base_url = normalise_base_url(self.base_url)
-
-    def address(self) -> ServerAddress:
-        return ServerAddress(
-            name=self.name,
-            kind=ServerKind(self.kind),
-            base_url=self.base_url.rstrip("/"),
-            api_key=self.api_key,
-        )
-
-
-def normalise_base_url(url: str) -> str:
-    """Return ``url`` without the protocol's path, which people paste along."""
-    return re.sub(r"/(?:v1|api)/*\Z", "", url.strip().rstrip("/")).rstrip("/")
-
-
-class InstalledModel(models.Model):
-    """A model found on a model server when it was last asked."""
-
-    server = models.ForeignKey(ModelServer, on_delete=models.CASCADE, related_name="installed_models")
-    name = models.CharField(max_length=300, help_text="The tag, as the server lists it.")
-    family = models.CharField(max_length=100, blank=True, default="")
-    parameter_size = models.CharField(max_length=50, blank=True, default="")
-    quantization = models.CharField(max_length=50, blank=True, default="")
-    size_bytes = models.BigIntegerField(null=True, blank=True)
-    digest = models.CharField(max_length=100, blank=True, default="")
-    context_length = models.PositiveIntegerField(
-        null=True, blank=True, help_text="The longest window the model was trained for, in tokens."
-    )
-    capabilities = ArrayField(
-        models.CharField(max_length=30),
-        null=True,
-        blank=True,
-        help_text="As the server tells them (completion, tools, vision, thinking, embedding…); empty when it does not.",
-    )
-    seen_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        ordering = ["server", "name"]
-        constraints = [models.UniqueConstraint(fields=["server", "name"], name="installed_model_once_a_server")]
-
-    def __str__(self) -> str:
-        return f"{self.name} on {self.server}"
-
-    @property
-    def answers_chats(self) -> bool:
-        return self.capabilities is None or "completion" in self.capabilities
 
 
 class Expert(models.Model):
@@ -172,6 +62,22 @@ class Expert(models.Model):
         help_text="When no model here sees, answer a request with images from its text alone. "
         "The header X-MoE-Degraded says so.",
     )
+    price_in = models.DecimalField(
+        "price of a million tokens read",
+        max_digits=10,
+        decimal_places=4,
+        default=0,
+        validators=[MinValueValidator(0)],
+        help_text="In your own currency; 0 for models that cost nothing beside the electricity.",
+    )
+    price_out = models.DecimalField(
+        "price of a million tokens written",
+        max_digits=10,
+        decimal_places=4,
+        default=0,
+        validators=[MinValueValidator(0)],
+        help_text="Profiles that mind the cost choose the cheaper of experts that suit about equally.",
+    )
     enabled = models.BooleanField(default=True, help_text="A disabled expert does not exist for clients.")
     position = models.PositiveIntegerField(default=100, help_text="Order in lists; smaller comes first.")
 
@@ -190,12 +96,11 @@ class Expert(models.Model):
         return self.name or self.slug
 
     def clean(self) -> None:
-        if self.slug in RESERVED_NAMES:
-            raise ValidationError({"slug": f"“{self.slug}” is the name of a virtual model; choose another."})
+        if self.slug == AUTO or apps.get_model("routing", "RoutingProfile").objects.filter(slug=self.slug).exists():
+            raise ValidationError({"slug": f"“{self.slug}” is the name of a profile, a virtual model; choose another."})
         validate_defaults(self.defaults)
 
 
-RESERVED_NAMES = frozenset({"auto"})
 DEFAULT_RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "top_p": (0, 1),
@@ -287,24 +192,3 @@ class Replica(models.Model):
     def clean(self) -> None:
         if self.server_id and self.server.kind != ModelServer.Kind.OLLAMA and (self.num_ctx or self.keep_alive):
             raise ValidationError("Context window and keep-alive can be set for Ollama servers only; leave them empty.")
-
-
-class RoutingRule(models.Model):
-    name = models.CharField(max_length=200, unique=True, help_text="Shown where a decision is explained.")
-    priority = models.PositiveIntegerField(
-        default=100, help_text="Rules are tried from the smallest number up; the first that fits decides."
-    )
-    enabled = models.BooleanField(default=True)
-    keywords = ArrayField(
-        models.CharField(max_length=200),
-        validators=[validate_keywords],
-        help_text="One word or phrase a line. It fits on word boundaries, whatever the case, in the last user message.",
-    )
-    expert = models.ForeignKey(Expert, on_delete=models.CASCADE, related_name="rules", help_text="Who answers then.")
-    note = models.TextField(blank=True, default="", help_text="Why this rule exists.")
-
-    class Meta:
-        ordering = ["priority", "id"]
-
-    def __str__(self) -> str:
-        return self.name

@@ -1,0 +1,40 @@
+"""The door for those who want to know who would answer, and why."""
+
+from gateway import wire
+from gateway.account import Account
+from gateway.auth import Caller
+from gateway.completions import decided, listed
+from gateway.surfaces import Door
+from routing.backends.protocol import ChatRequest
+from routing.decision import Decision
+from routing.exceptions import EndpointError
+
+
+class Decisions(Door):
+    """POST /v1/route: a chat's body; the decision on it, without an answer"""
+
+    async def handle(self, body: bytes) -> None:
+        caller = await self.caller()
+        request = wire.parse_chat(body)
+        decision = await self._decided(request, caller)
+        headers = {
+            "X-MoE-Decision": decision.id,
+            "X-MoE-Expert": decision.expert.slug,
+            "X-MoE-Route": decision.route,
+        }
+        if request.ignored:
+            headers["X-MoE-Ignored"] = listed(request.ignored)
+        await self.send_json(decision.body(), headers=headers)
+
+    async def _decided(self, request: ChatRequest, caller: Caller) -> Decision:
+        account = Account(what="decision", request_id=self.request_id, caller=caller, asked=request.model)
+        account.reason = "not run"
+        try:
+            decision = account.decision = await decided(request, self.asker(caller))
+        except EndpointError as error:
+            account.error = error
+            raise
+        finally:
+            account.log()
+            account.record()
+        return decision

@@ -1,0 +1,188 @@
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+
+from routing.admin.examples import ExpertForm, with_chosen_expert
+from routing.models import DecisionRecord, Expert, RouteExample
+
+NOT_KEPT = "not kept"
+_KNOWN = frozenset(
+    ("sentence", "profile", "candidates", "stages", "skipped", "filtered", "rules", "held", "tokens", "hops")
+)
+
+
+@admin.register(DecisionRecord)
+class DecisionRecordAdmin(admin.ModelAdmin):
+    list_display = ("created_at", "start", "expert", "route", "sure", "language", "asked", "key_name", "outcome")
+    list_display_links = ("created_at", "start")
+    list_filter = (("created_at", admin.DateFieldListFilter), "route", "expert", "language", "asked")
+    search_fields = ("id", "prompt", "request_id")
+    search_help_text = (
+        "Part of a decision's id (header X-MoE-Decision), of a request's id, or of a prompt that was kept."
+    )
+    # Counting them all would take longer than showing a page of them.
+    show_full_result_count = False
+    actions = ("correct",)
+    change_form_template = "admin/routing/decisionrecord/change_form.html"
+    fieldsets = (
+        (None, {"fields": ("created_at", "asked", "expert", "answered_by", "replica", "outcome")}),
+        ("What was asked", {"fields": ("shown_prompt", "language", "key_name", "request_id", "id")}),
+        ("How it was decided", {"fields": ("route", "sure", "milliseconds")}),
+    )
+    readonly_fields = ("shown_prompt", "sure")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_correct_permission(self, request: HttpRequest) -> bool:
+        """Whoever may add examples may say who should have answered."""
+        return request.user.has_perm("routing.add_routeexample")
+
+    def get_urls(self) -> list[URLPattern]:
+        correct = self.admin_site.admin_view(self.correct_view)
+        return [path("<str:pk>/correct/", correct, name="routing_decisionrecord_correct"), *super().get_urls()]
+
+    # --- columns
+
+    @admin.display(description="prompt")
+    def start(self, record: DecisionRecord) -> str:
+        line = " ".join(record.prompt[:400].split())
+        return f"{line[:79]}…" if len(line) > 80 else line or NOT_KEPT
+
+    @admin.display(description="prompt")
+    def shown_prompt(self, record: DecisionRecord) -> str:
+        return record.prompt or f"{NOT_KEPT}; the profile says whether prompts are"
+
+    @admin.display(description="confidence", ordering="confidence")
+    def sure(self, record: DecisionRecord) -> str:
+        return percent(record.confidence)
+
+    # --- corrections
+
+    @admin.action(description="Should have been another expert …", permissions=["correct"])
+    def correct(self, request: HttpRequest, records: QuerySet[DecisionRecord]) -> HttpResponse | None:
+        kept = [record for record in records if record.prompt]
+        if missing := len(records) - len(kept):
+            skipped = f"The prompt of {missing} of the selected decisions was not kept; they are left out."
+            self.message_user(request, skipped, messages.WARNING)
+        if not kept:
+            return None
+        return with_chosen_expert(
+            self,
+            request,
+            [self.start(record) for record in kept],
+            title="Who should have answered these?",
+            action="correct",
+            work=lambda expert: self._correct(request, kept, expert),
+        )
+
+    def correct_view(self, request: HttpRequest, pk: str) -> HttpResponse:
+        """Make the prompt of one decision an example for the expert that should have answered it."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        record = self.get_object(request, pk)
+        if record is None:
+            raise Http404("There is no such decision.")
+        if not (self.has_view_permission(request, record) and self.has_correct_permission(request)):
+            raise PermissionDenied
+        form = ExpertForm(request.POST)
+        if not record.prompt:
+            self.message_user(request, "The prompt of this decision was not kept.", messages.ERROR)
+        elif not form.is_valid():
+            self.message_user(request, "Choose the expert that should have answered.", messages.ERROR)
+        else:
+            self._correct(request, [record], form.cleaned_data["expert"])
+        return HttpResponseRedirect(reverse("admin:routing_decisionrecord_change", args=[pk]))
+
+    def _correct(self, request: HttpRequest, records: Iterable[DecisionRecord], expert: Expert) -> None:
+        for record in records:
+            correction = RouteExample.objects.correct(record.prompt, expert, user=request.user)
+            if correction.before is None:
+                self.log_addition(request, correction.example, f"Corrected decision {record}.")
+            else:
+                self.log_change(request, correction.example, f"Corrected decision {record}.")
+            self.message_user(request, str(correction), messages.SUCCESS)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context: dict[str, Any] = {"title": "Decision"}
+        record = self.get_object(request, object_id)
+        if record is not None:
+            context["why"] = explained(record.why)
+            if record.prompt and self.has_correct_permission(request):
+                example = RouteExample.objects.of(record.prompt)
+                context |= {"correction": ExpertForm(initial={"expert": example.expert} if example else None)}
+                context["example"] = example
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+
+def explained(why: Any) -> dict[str, Any]:
+    """Return ``why`` as the page shows it; whatever is missing or of another shape is left out."""
+    why = why if isinstance(why, dict) else {}
+    rest = {name: value for name, value in why.items() if name not in _KNOWN}
+    return {
+        "sentence": why.get("sentence") or "",
+        "profile": why.get("profile") or "",
+        "held": why.get("held") or "",
+        "tokens": why.get("tokens"),
+        "candidates": [
+            {
+                "expert": one.get("expert", "–"),
+                "probability": percent(one.get("probability")),
+                "utility": number(one.get("utility"), 3),
+                "load": number(one.get("load_s"), 1, " s"),
+                "price": number(one.get("price"), 4),
+            }
+            for one in _objects(why.get("candidates"))
+        ],
+        "stages": [
+            {
+                "stage": one.get("stage", "–"),
+                "took": number(one.get("milliseconds"), 2, " ms"),
+                "result": one.get("result"),
+            }
+            for one in _objects(why.get("stages"))
+        ],
+        "skipped": _texts(why.get("skipped")),
+        "filtered": _objects(why.get("filtered")),
+        "rules": [
+            {
+                "rule": one.get("rule", "–"),
+                "fits": "fits" if one.get("fits") else "does not fit",
+                "reason": one.get("reason"),
+            }
+            for one in _objects(why.get("rules"))
+        ],
+        "hops": _texts(why.get("hops")),
+        "rest": json.dumps(rest, ensure_ascii=False, indent=2) if rest else "",
+    }
+
+
+def percent(value: Any) -> str:
+    return f"{value:.0%}" if _is_number(value) else "–"
+
+
+def number(value: Any, digits: int, unit: str = "") -> str:
+    return f"{value:.{digits}f}{unit}" if _is_number(value) else "–"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []

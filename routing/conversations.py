@@ -1,0 +1,32 @@
+"""What stays the same from turn to turn of a conversation, so that it can be recognised. Pure."""
+
+import hashlib
+from collections.abc import Iterable
+
+from routing.backends.protocol import ChatRequest, Message
+
+
+def conversation_key(request: ChatRequest, tenant: str) -> str:
+    """Return what every turn of a conversation shares: its beginning, and whose it is."""
+    first = next((place for place, message in enumerate(request.messages) if message.role == "user"), -1)
+    return _digest(request.messages[: first + 1] if first >= 0 else request.messages, tenant)
+
+
+def turn_keys(request: ChatRequest, tenant: str) -> tuple[str, str]:
+    """Return the keys of the turn before this one ("" at the first) and of this one.
+
+    A turn is known by everything up to and including its user message: two conversations that begin alike part ways
+    with the first word that differs.
+    """
+    places = [place for place, message in enumerate(request.messages) if message.role == "user"]
+    if not places:
+        return "", _digest(request.messages, tenant)
+    before = _digest(request.messages[: places[-2] + 1], tenant) if len(places) > 1 else ""
+    return before, _digest(request.messages[: places[-1] + 1], tenant)
+
+
+def _digest(messages: Iterable[Message], tenant: str) -> str:
+    digest = hashlib.blake2b(tenant.encode(), digest_size=16)
+    for message in messages:
+        digest.update(message.role.encode() + b"\0" + message.text.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,33 @@
+"""What an administrator edits, and what is kept of what the router did."""
+
+from routing.models.decisions import DecisionRecord
+from routing.models.examples import ClassifierVersion, RouteExample
+from routing.models.experts import (
+    Expert,
+    ExpertFallback,
+    Replica,
+    validate_defaults,
+    validate_keep_alive,
+)
+from routing.models.profiles import RoutingProfile
+from routing.models.rules import RoutingRule, RuleUse, validate_keywords
+from routing.models.servers import InstalledModel, ModelServer, normalise_base_url, validate_base_url
+
+__all__ = [
+    "ClassifierVersion",
+    "DecisionRecord",
+    "Expert",
+    "ExpertFallback",
+    "InstalledModel",
+    "ModelServer",
+    "Replica",
+    "RouteExample",
+    "RoutingProfile",
+    "RoutingRule",
+    "RuleUse",
+    "normalise_base_url",
+    "validate_base_url",
+    "validate_defaults",
+    "validate_keep_alive",
+    "validate_keywords",
+]
