@@ -20,6 +20,7 @@ from django.conf import settings
 from routing.classifier.model import Classifier
 from routing.classifier.reading import Reading
 from routing.classifier.sample import sample
+from routing.language import language_of
 from routing.live import LiveSnapshot
 
 logger = logging.getLogger("routing")
@@ -146,10 +147,11 @@ class Classifying:
 
     async def warm(self) -> None:
         """Load what the first decision would wait for, in the thread that will use it. Never raises."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, language_of, "What language is this?")
         try:
             now = await self._get()
             if now.classifier and now.classifier.thorough:
-                loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._thread, self._embed, now.classifier, "warm")
         except Exception as error:
             logger.warning("the classifier goes on without embeddings: %s", error)

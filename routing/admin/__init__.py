@@ -2,19 +2,16 @@
 
 from routing.admin.classifiers import ClassifierVersionAdmin
 from routing.admin.decisions import DecisionRecordAdmin
-from routing.admin.evaluating import EvaluatePages
 from routing.admin.examples import RouteExampleAdmin
 from routing.admin.experts import ExpertAdmin, ReplicaAdmin
 from routing.admin.installed import InstalledModelAdmin
 from routing.admin.profiles import RoutingProfileAdmin
 from routing.admin.rules import RoutingRuleAdmin
 from routing.admin.servers import ModelServerAdmin, ModelServerForm
-from routing.admin.trying import TryPages
 
 __all__ = [
     "ClassifierVersionAdmin",
     "DecisionRecordAdmin",
-    "EvaluatePages",
     "ExpertAdmin",
     "InstalledModelAdmin",
     "ModelServerAdmin",
@@ -23,5 +20,4 @@ __all__ = [
     "RouteExampleAdmin",
     "RoutingProfileAdmin",
     "RoutingRuleAdmin",
-    "TryPages",
 ]

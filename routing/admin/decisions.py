@@ -12,9 +12,17 @@ from routing.admin.examples import ExpertForm, with_chosen_expert
 from routing.models import DecisionRecord, Expert, RouteExample
 
 NOT_KEPT = "not kept"
-_KNOWN = frozenset(
-    ("sentence", "profile", "candidates", "stages", "skipped", "filtered", "rules", "held", "tokens", "hops")
-)
+# The names are those of Decision.explained.
+_FACTS = {
+    "task": "Background job",
+    "needs": "Needs",
+    "fallbacks": "Fallbacks",
+    "collections": "Collections",
+    "overrides": "Overrides",
+}
+_TOLD = ("sentence", "profile", "candidates", "stages", "skipped", "filtered", "rules", "held", "tokens", "hops")
+# The list shows the last three.
+_KNOWN = frozenset((*_TOLD, *_FACTS, "confidence", "sure", "language"))
 
 
 @admin.register(DecisionRecord)
@@ -135,12 +143,17 @@ def explained(why: Any) -> dict[str, Any]:
         "profile": why.get("profile") or "",
         "held": why.get("held") or "",
         "tokens": why.get("tokens"),
+        "facts": [
+            (title, ", ".join(map(str, value)) if isinstance(value, list) else value)
+            for name, title in _FACTS.items()
+            if (value := why.get(name))
+        ],
         "candidates": [
             {
                 "expert": one.get("expert", "–"),
                 "probability": percent(one.get("probability")),
                 "utility": number(one.get("utility"), 3),
-                "load": number(one.get("load_s"), 1, " s"),
+                "start": number(one.get("start_s"), 1, " s"),
                 "price": number(one.get("price"), 4),
             }
             for one in _objects(why.get("candidates"))

@@ -15,8 +15,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from routing.admin import plots
-from routing.admin.classifiers import ClassifierVersionAdmin, measured
 from routing.admin.decisions import number, percent
+from routing.admin.measured import measured
 from routing.admin.plots import Plot
 from routing.admin.trying import LONGEST_IN_ADDRESS
 from routing.catalog import AUTO, Catalog, catalog
@@ -298,11 +298,3 @@ class EvaluatePages(admin.ModelAdmin):
         shown = {"title": "Evaluate the router", "opts": self.opts, "may_try": may_try}
         context = self.admin_site.each_context(request) | shown | context
         return TemplateResponse(request, "admin/routing/classifierversion/evaluate.html", context)
-
-
-admin.site.unregister(ClassifierVersion)
-
-
-@admin.register(ClassifierVersion)
-class EvaluatedVersionAdmin(EvaluatePages, ClassifierVersionAdmin):
-    """The classifiers' pages, with this one beside them."""

@@ -15,6 +15,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from routing.admin.trying import TryPages
 from routing.models import Expert, RoutingRule
 from routing.rulebook import Finding, actions_in_words, check, conditions_in_words
 from routing.rulefile import MAX_BYTES, ImportResult, RuleFileError, rules_export, rules_import
@@ -226,7 +227,7 @@ class RuleFilePages(admin.ModelAdmin):
 
 
 @admin.register(RoutingRule)
-class RoutingRuleAdmin(RuleFilePages):
+class RoutingRuleAdmin(TryPages, RuleFilePages):
     form = RoutingRuleForm
     list_display = ("name", "priority", "enabled", "when", "then", "hits", "last_hit", "move")
     list_editable = ("priority", "enabled")

@@ -18,7 +18,6 @@ from django.utils import timezone
 
 from routing import features
 from routing.admin.examples import ExpertForm
-from routing.admin.rules import RoutingRuleAdmin
 from routing.backends.protocol import ChatRequest, Image, Message, ResponseFormat, Text
 from routing.catalog import AUTO, Catalog, catalog
 from routing.classifying import active, shared_classifying
@@ -26,7 +25,7 @@ from routing.decision import Decision
 from routing.evaluation import supposing
 from routing.exceptions import EndpointError
 from routing.features import Asker, Features
-from routing.models import Expert, RouteExample, RoutingRule
+from routing.models import Expert, RouteExample
 from routing.models.examples import Correction
 from routing.models.rules import validate_texts
 from routing.router import Router
@@ -341,11 +340,3 @@ class TryPages(admin.ModelAdmin):
             expert = trial.example.expert if trial.example else None
             context["correction"] = ExpertForm(initial={"expert": expert})
         return TemplateResponse(request, "admin/routing/routingrule/try.html", context)
-
-
-admin.site.unregister(RoutingRule)
-
-
-@admin.register(RoutingRule)
-class TriedRuleAdmin(TryPages, RoutingRuleAdmin):
-    """The rules' pages, with this one beside them."""

@@ -204,7 +204,9 @@ class Lexicon:
                     self._add(folded(stem.strip()), 1 << number)
         self._shortest = min(map(len, self._stems))
         self._longest = max(map(len, self._stems))
-        self._longest_inside = max(map(len, self._inside))
+        self._beginning_with: dict[str, list[tuple[str, int]]] = {}
+        for stem, bits in self._inside.items():
+            self._beginning_with.setdefault(stem[0], []).append((stem, bits))
 
     def _add(self, stem: str, bit: int) -> None:
         plain = stem.removesuffix("$")
@@ -233,9 +235,9 @@ class Lexicon:
             yield from self._unspaced(text)
 
     def _unspaced(self, text: str) -> Iterator[tuple[int, int]]:
-        for at in range(len(text)):
-            for length in range(1, self._longest_inside + 1):
-                if bits := self._inside.get(text[at : at + length], 0):
+        for at, character in enumerate(text):
+            for stem, bits in self._beginning_with.get(character, ()):
+                if text.startswith(stem, at):
                     yield at, bits
 
     def _word(self, token: str) -> int:

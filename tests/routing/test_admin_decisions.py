@@ -16,7 +16,7 @@ WHY = {
     "sentence": "The classifier was sure of <code>.",
     "profile": "auto-fast",
     "candidates": [
-        {"expert": "code", "probability": 0.914, "utility": 0.8, "load_s": 2.5, "price": 0.25},
+        {"expert": "code", "probability": 0.914, "utility": 0.8, "start_s": 2.5, "price": 0.25},
         {"expert": "math", "probability": 0.05},
     ],
     "stages": [{"stage": "rules", "milliseconds": 0.123, "result": "none fits"}, {"stage": "classifier"}],

