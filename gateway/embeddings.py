@@ -25,8 +25,8 @@ from routing.backends.local import LocalEmbedder, local_embedder
 from routing.backends.protocol import Json, Usage
 from routing.catalog import Replica, catalog
 from routing.exceptions import BadRequest, ContextLengthExceeded, EndpointError
+from routing.named import IN_PROCESS, decide_embedding
 from routing.pool import Attempt, shared_pool
-from routing.router import IN_PROCESS, decide_embedding
 
 MOST_TEXTS = 2048  # OpenAI's own limit
 # Tokens of a longer text are counted up to here first: counting takes a second per million characters.

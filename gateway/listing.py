@@ -11,7 +11,7 @@ from typing import Any
 
 from routing.backends.protocol import Json
 from routing.catalog import Catalog, Expert
-from routing.router import IN_PROCESS
+from routing.named import IN_PROCESS
 
 # Experts have no time of change that would mean anything to a client.
 UNCHANGED = "2025-01-01T00:00:00Z"

@@ -28,8 +28,8 @@ from routing.exceptions import EndpointError, ModelNotFound
 from routing.features import Asker
 from routing.modelcare import model_unload
 from routing.models import InstalledModel
+from routing.named import IN_PROCESS, explicit
 from routing.pool import Attempt, shared_pool
-from routing.router import IN_PROCESS, explicit
 
 logger = logging.getLogger(__name__)
 

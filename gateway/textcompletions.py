@@ -31,8 +31,9 @@ from routing.catalog import Expert, Replica, catalog
 from routing.decision import Decision
 from routing.exceptions import BadRequest, EndpointError, UpstreamFailed
 from routing.features import Asker
+from routing.named import to_fill_in
 from routing.pool import Attempt, prepare, shared_pool
-from routing.router import shared_router, to_fill_in
+from routing.router import shared_router
 
 # What a text completion has in common with a chat, read by the same code.
 SHARED = (

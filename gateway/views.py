@@ -9,7 +9,7 @@ from gateway import metrics, wire
 from gateway.health import health
 from routing.catalog import Catalog, Expert, Profile, catalog
 from routing.exceptions import ModelNotFound
-from routing.router import IN_PROCESS
+from routing.named import IN_PROCESS
 
 # OpenAI's objects need a time of creation; experts and tags have none that would mean anything to a client.
 CREATED = 1_735_689_600

