@@ -176,7 +176,7 @@ def explained(why: Any) -> dict[str, Any]:
             }
             for one in _objects(why.get("rules"))
         ],
-        "hops": _texts(why.get("hops")),
+        "hops": [f"{one.get('replica')} ({one.get('error')})" for one in _objects(why.get("hops"))],
         "rest": json.dumps(rest, ensure_ascii=False, indent=2) if rest else "",
     }
 

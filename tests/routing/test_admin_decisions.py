@@ -25,7 +25,7 @@ WHY = {
     "rules": [{"rule": "Legal", "fits": False, "reason": "no keyword"}, {"rule": "Nights", "fits": True}],
     "held": "the third turn",
     "tokens": 321,
-    "hops": ["code", "chat"],
+    "hops": [{"replica": "coder@box", "error": "upstream_timeout"}],
     "weather": {"rain": "yes"},
 }
 
@@ -105,7 +105,7 @@ def test_a_decision_explains_itself(admin_client):
         "Nights fits",
         "The conversation was held: the third turn",
         "as estimated: 321",
-        "Passed on: code → chat",
+        "Passed on: coder@box (upstream_timeout)",
         '"rain": "yes"',
         "Write it",
         "req-1",
