@@ -41,12 +41,14 @@ def candidates(
 
     def candidate(slug: str) -> Candidate:
         expert, suits = allowed[slug], known[slug]
-        start = look(expert, needs).start if slug in near and minds else 0.0
+        if slug not in near or not minds:
+            return Candidate(expert=slug, probability=suits, utility=profile.quality * suits, price=expert.price)
+        start, large = look(expert, needs).start, size_share(expert, needs)
         utility = (
             profile.quality * suits
-            - profile.speed * (min(1.0, start / NO_HURRY) + 0.1 * size_share(expert, needs))
+            - profile.speed * (min(1.0, start / NO_HURRY) + 0.1 * large)
             - profile.cost * expert.price / dearest
-            + profile.strength * size_share(expert, needs)
+            + profile.strength * large
         )
         return Candidate(expert=slug, probability=suits, utility=utility, start=start, price=expert.price)
 
