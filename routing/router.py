@@ -119,10 +119,6 @@ class Router:
         if not able:
             choice = _installed_model(seen.needs, catalog, profile)
             return _settled(decision, choice, catalog, clock, Outcome(), ())
-        if seen.task:
-            choice = self._quickest(able, seen, catalog)
-            clock.stage("task", choice.expert.slug)
-            return _settled(decision, choice, catalog, clock, Outcome(), ())
         return await self._chosen(decision, request, seen, able, catalog, asker, now, clock)
 
     async def _chosen(
@@ -139,9 +135,10 @@ class Router:
         profile = decision.profile
         assert profile is not None
         turns = turn_keys(request, asker.tenant) if profile.sticky else ("", "")
-        holder = await self._holder(turns, seen, able, catalog) if profile.sticky else None
+        holder = await self._holder(turns, seen, able, catalog) if profile.sticky and not seen.task else None
         outcome = rules.judge_all(
-            catalog.rules,
+            # The words of a background job are those of the conversation it is about.
+            (rule for rule in catalog.rules if not (seen.task and rule.reads_words)),
             seen,
             asker,
             request.metadata,
@@ -157,6 +154,9 @@ class Router:
             choice = _Choice(
                 expert=able[outcome.expert], route="rule", why=f"rule “{outcome.by.name}” fits: {outcome.why}"
             )
+        elif seen.task:
+            choice = self._quickest({slug: able[slug] for slug in outcome.candidates or able}, seen, catalog)
+            clock.stage("task", choice.expert.slug)
         elif holder:
             choice = _Choice(expert=able[holder], route="held", why=f"the conversation is with {holder}")
         else:

@@ -73,6 +73,11 @@ class Rule:
         return not self.compiled.conditions
 
     @property
+    def reads_words(self) -> bool:
+        """Whether it depends on what is written."""
+        return bool(self.keywords or self.all_keywords or self.none_keywords or self.pattern)
+
+    @property
     def has_effect(self) -> bool:
         return bool(self.chooses or self.collections or self.overrides or self.system_mode)
 

@@ -5,13 +5,14 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
+from routing.admin.uploads import TextFileField
 from routing.examplefile import MAX_BYTES, ImportReport, examples_export, examples_import
 from routing.models import Expert, RouteExample
 
@@ -41,19 +42,14 @@ class RouteExampleForm(forms.ModelForm):
 
 
 class ExampleFileForm(forms.Form):
-    file = forms.FileField(help_text='JSON lines such as {"prompt": "Translate this: …", "expert": "translation"}.')
+    file = TextFileField(
+        max_bytes=MAX_BYTES,
+        too_large="Split it.",
+        help_text='JSON lines such as {"prompt": "Translate this: …", "expert": "translation"}.',
+    )
     split = forms.ChoiceField(
         choices=RouteExample.Split.choices, label="Use", help_text="Of new examples whose lines do not say."
     )
-
-    def clean_file(self) -> str:
-        uploaded = self.cleaned_data["file"]
-        if uploaded.size > MAX_BYTES:
-            raise ValidationError(f"The file is larger than {MAX_BYTES // 1_000_000} MB. Split it.")
-        try:
-            return uploaded.read().decode("utf-8-sig")  # type: ignore[no-any-return]
-        except UnicodeDecodeError as error:
-            raise ValidationError("This is no text in UTF-8.") from error
 
 
 class ExampleFilePages(admin.ModelAdmin):

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from routing.admin.trying import TryPages
+from routing.admin.uploads import TextFileField
 from routing.models import Expert, RoutingRule
 from routing.rulebook import Finding, actions_in_words, check, conditions_in_words
 from routing.rulefile import MAX_BYTES, ImportResult, RuleFileError, rules_export, rules_import
@@ -118,19 +119,10 @@ class RuleRowForm(forms.ModelForm):
 
 
 class RuleFileForm(forms.Form):
-    file = forms.FileField(help_text="An export, or a YAML file like one.")
+    file = TextFileField(max_bytes=MAX_BYTES, help_text="An export, or a YAML file like one.")
     replace = forms.BooleanField(
         required=False, label="Delete the rules that the file does not have", help_text="Otherwise they stay."
     )
-
-    def clean_file(self) -> str:
-        uploaded = self.cleaned_data["file"]
-        if uploaded.size > MAX_BYTES:
-            raise ValidationError(f"The file is larger than {MAX_BYTES // 1_000_000} MB.")
-        try:
-            return uploaded.read().decode("utf-8-sig")  # type: ignore[no-any-return]
-        except UnicodeDecodeError as error:
-            raise ValidationError("This is no text in UTF-8.") from error
 
 
 class RuleFilePages(admin.ModelAdmin):

@@ -688,3 +688,20 @@ async def test_a_decision_tells_everything_but_the_prompt():
     assert [rule["fits"] for rule in explain["rules"]] == [False]
     assert [one["expert"] for one in explain["candidates"]] == ["general", "code"]
     assert "secret" not in json.dumps(body)
+
+
+ABOUT_PYTHON = "### Task:\nGenerate a concise, 3-5 word title for this chat about python"
+
+
+async def test_a_background_job_does_not_get_round_a_rule_about_who_asks():
+    ours = Rule(id=1, name="Legal stays here", groups=("legal",), candidates=("local",))
+    shelf = catalog(ours, general=UNTOLD, local=UNTOLD)
+    request = chat_request(model="auto", messages=[{"role": "user", "content": ABOUT_PYTHON}])
+    decision = await Router().decide(request, shelf, asker=Asker(group="legal"))
+    assert (decision.expert.slug, decision.route) == ("local", "task")
+    assert (await Router().decide(request, shelf)).expert.slug == "general"
+
+
+async def test_the_words_a_background_job_is_about_choose_nobody():
+    decision = await asked(ABOUT_PYTHON, catalog=catalog(("python", "code"), general=UNTOLD, code=UNTOLD))
+    assert (decision.expert.slug, decision.route) == ("general", "task")
