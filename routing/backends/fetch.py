@@ -1,4 +1,4 @@
-"""Fetching what a client's URL points at, without becoming the client's way into this network (SSRF).
+"""Fetching what a stranger's URL points at, without becoming the stranger's way into this network (SSRF).
 
 One guard for the whole project. A name is resolved once for each request of a chain of redirects, every address it
 has must be a public one, and the connection goes to those addresses and no others: so a name that answers
@@ -8,7 +8,7 @@ differently a second time (DNS rebinding) gains nothing.
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -17,18 +17,28 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from routing.backends.gunzip import NotGzip, TooMuch, gunzip
+
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str], Awaitable[Iterable[str]]]
 
 USER_AGENT = "moe-ollama-endpoint"
 REDIRECTS = (301, 302, 303, 307, 308)
+LONGEST_HEADER = 255  # of those that are kept, and
+LONGEST_DATE = 64
 
 
 class FetchFailed(Exception):
     """What a URL points at could not be had; the message is fit for a client.
 
     It never tells a name that does not exist from one that is not public: that would be a map of this network.
+    ``code`` is for programs: invalid_url, unsupported_scheme, not_public, unreachable, timed_out, too_large,
+    too_many_redirects, compressed, or the status of the answer as http_404.
     """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +52,20 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """``url`` is where it was in the end, ``media_type`` what the server calls it ("" when it does not)."""
+    """``url`` is where it was in the end; the rest is what the server says of it ("" when it does not)."""
 
     content: bytes
     media_type: str
+    url: str
+    charset: str = ""
+    etag: str = ""
+    last_modified: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirected:
+    """What was asked for is at ``url``, which has not been checked."""
+
     url: str
 
 
@@ -143,35 +163,62 @@ async def resolve(host: str) -> Iterable[str]:
 class Fetcher:
     """Fetches URLs of the open internet, and of the hosts ``allowed``."""
 
-    def __init__(self, allowed: Allowed, *, limits: Limits | None = None, resolve: Resolve = resolve) -> None:
+    def __init__(
+        self,
+        allowed: Allowed,
+        *,
+        limits: Limits | None = None,
+        resolve: Resolve = resolve,
+        user_agent: str = USER_AGENT,
+    ) -> None:
         self._allowed = allowed
         self._limits = limits or Limits()
         self._resolve = resolve
+        self._user_agent = user_agent
 
-    async def fetch(self, url: str, *, size: int | None = None) -> Fetched:
+    async def fetch(self, url: str, *, size: int | None = None, cut: bool = False) -> Fetched:
         """Return what ``url`` points at, of at most ``size`` bytes if that is less than the limit.
 
-        Raises FetchFailed.
+        What is larger is refused, or cut off there with ``cut``. Raises FetchFailed.
         """
-        size = self._limits.size if size is None else min(size, self._limits.size)
-        try:
-            async with asyncio.timeout(self._limits.seconds):
-                return await self._follow(_parsed(url), size)
-        except TimeoutError as error:
-            raise FetchFailed(f"it did not arrive within {self._limits.seconds:g} seconds") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise FetchFailed("its server cannot be reached, or broke off its answer") from error
+        async with self._bounded():
+            for _ in range(1 + self._limits.redirects):
+                async with self._get(checked_url(url)) as response:
+                    found = _redirected(response) or await _content(response, size=self._size(size), cut=cut)
+                if isinstance(found, Fetched):
+                    return found
+                url = found.url
+        raise FetchFailed(f"it was redirected more than {self._limits.redirects} times", code="too_many_redirects")
 
-    async def _follow(self, url: URL, size: int) -> Fetched:
-        for _ in range(1 + self._limits.redirects):
-            async with self._get(url) as response:
-                if response.status not in REDIRECTS or "Location" not in response.headers:
-                    return await _content(response, url, size)
-                url = _parsed(str(url.join(URL(response.headers["Location"]))))
-        raise FetchFailed(f"it was redirected more than {self._limits.redirects} times")
+    async def step(
+        self, url: str, *, size: int | None = None, etag: str = "", last_modified: str = ""
+    ) -> Fetched | Redirected | None:
+        """Ask for ``url`` and follow no redirect; for those who look at every address themselves.
+
+        None means that it is as it was when its server called it ``etag`` and ``last_modified``. Raises FetchFailed.
+        """
+        known = {"If-None-Match": etag, "If-Modified-Since": last_modified}
+        headers = {name: value for name, value in known.items() if value}
+        async with self._bounded(), self._get(checked_url(url), headers) as response:
+            if headers and response.status == 304:
+                return None
+            return _redirected(response) or await _content(response, size=self._size(size))
+
+    def _size(self, size: int | None) -> int:
+        return self._limits.size if size is None else min(size, self._limits.size)
 
     @asynccontextmanager
-    async def _get(self, url: URL) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _bounded(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                yield
+        except TimeoutError as error:
+            raise FetchFailed(f"it did not arrive within {self._limits.seconds:g} seconds", code="timed_out") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise FetchFailed("its server cannot be reached, or broke off its answer", code="unreachable") from error
+
+    @asynccontextmanager
+    async def _get(self, url: URL, headers: Mapping[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
         addresses = await self._checked_addresses(url.raw_host or "")
         connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False, force_close=True)
         async with (
@@ -180,9 +227,9 @@ class Fetcher:
                 trust_env=False,  # a proxy would resolve the name again, and elsewhere
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+                headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
             ) as session,
-            session.get(url, allow_redirects=False) as response,
+            session.get(url, allow_redirects=False, headers=headers) as response,
         ):
             yield response
 
@@ -199,39 +246,79 @@ class Fetcher:
         if not addresses or not all(self._allowed.permits(host, address) for address in addresses):
             raise FetchFailed(
                 "its host is unknown or not on the public internet (an administrator can allow it with "
-                "FETCH_ALLOWED_HOSTS)"
+                "FETCH_ALLOWED_HOSTS)",
+                code="not_public",
             )
         return addresses
 
 
-async def _content(response: aiohttp.ClientResponse, url: URL, size: int) -> Fetched:
+def checked_url(url: str) -> URL:
+    """Return ``url`` parsed, if it is of the kind that is fetched; raises FetchFailed."""
+    try:
+        parsed = URL(url)
+        host, _ = parsed.host, parsed.port
+    except ValueError as error:
+        raise FetchFailed("it is no valid URL", code="invalid_url") from error
+    if parsed.scheme not in ("http", "https") or not (host or "").strip("."):
+        raise FetchFailed("only http and https URLs can be fetched", code="unsupported_scheme")
+    if parsed.user is not None or parsed.password is not None:
+        raise FetchFailed("a URL with a user name or password is not fetched", code="invalid_url")
+    return parsed
+
+
+def _redirected(response: aiohttp.ClientResponse) -> Redirected | None:
+    if response.status not in REDIRECTS or "Location" not in response.headers:
+        return None
+    return Redirected(url=str(response.url.join(URL(response.headers["Location"]))))
+
+
+async def _content(response: aiohttp.ClientResponse, *, size: int, cut: bool = False) -> Fetched:
     if response.status != 200:
-        raise FetchFailed(f"its server answered with status {response.status}")
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise FetchFailed("its server sends it compressed, though asked not to")
-    too_large = FetchFailed(f"it is larger than {size:,} bytes")
-    if (response.content_length or 0) > size:
+        raise FetchFailed(f"its server answered with status {response.status}", code=f"http_{response.status}")
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise FetchFailed("its server sends it compressed, though asked not to", code="compressed")
+    content = await _read(response, size=size, cut=cut)
+    if encoding != "identity":
+        content = await _unpacked(content, size)
+    return Fetched(
+        content=content,
+        media_type=_said(response, "Content-Type").partition(";")[0].strip().lower(),
+        url=str(response.url),
+        charset=(response.charset or "").lower() if _said(response, "Content-Type") else "",
+        etag=_said(response, "ETag"),
+        last_modified=_said(response, "Last-Modified", longest=LONGEST_DATE),
+    )
+
+
+async def _read(response: aiohttp.ClientResponse, *, size: int, cut: bool) -> bytes:
+    too_large = FetchFailed(f"it is larger than {size:,} bytes", code="too_large")
+    if (response.content_length or 0) > size and not cut:
         raise too_large
     content = bytearray()
     async for piece in response.content.iter_chunked(64 * 1024):
         content += piece
         if len(content) > size:
+            if cut:
+                break
             raise too_large
-    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return Fetched(content=bytes(content), media_type=media_type, url=str(url))
+    return bytes(content[:size])
 
 
-def _parsed(url: str) -> URL:
+async def _unpacked(content: bytes, size: int) -> bytes:
+    # Sites that keep files compressed send them so to everyone.
     try:
-        parsed = URL(url)
-        host, _ = parsed.host, parsed.port
-    except ValueError as error:
-        raise FetchFailed("it is no valid URL") from error
-    if parsed.scheme not in ("http", "https") or not host:
-        raise FetchFailed("only http and https URLs can be fetched")
-    if parsed.user is not None or parsed.password is not None:
-        raise FetchFailed("a URL with a user name or password is not fetched")
-    return parsed
+        return await asyncio.to_thread(gunzip, content, most=size)
+    except TooMuch as error:
+        raise FetchFailed(f"it is larger than {size:,} bytes", code="too_large") from error
+    except NotGzip as error:
+        raise FetchFailed("its server sends it compressed, and damaged", code="compressed") from error
+
+
+def _said(response: aiohttp.ClientResponse, header: str, *, longest: int = LONGEST_HEADER) -> str:
+    """Return a header that can be kept in a row and sent back, or "" (headers may hold any byte, at any length)."""
+    value = response.headers.get(header, "").strip()
+    return value if len(value) <= longest and value.isascii() and value.isprintable() else ""
 
 
 class _Pinned(AbstractResolver):

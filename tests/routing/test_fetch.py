@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
+import gzip
 import ipaddress
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import web
 
-from routing.backends.fetch import Allowed, Fetcher, FetchFailed, Limits, is_public
+from routing.backends.fetch import Allowed, Fetcher, FetchFailed, Limits, Redirected, is_public
 from routing.backends.images import image_type, with_images
 from routing.exceptions import BadRequest
 from tests.requests import HELLO, chat_request, image, text
@@ -36,7 +37,12 @@ class Site:
             "/cat.png": lambda _: web.Response(body=PNG, content_type="image/png"),
             "/liar.png": lambda _: web.Response(body=b"<html>", content_type="image/png"),
             "/large": lambda _: web.Response(body=b"x" * 1001),
-            "/squeezed": lambda _: web.Response(body=b"x", headers={"Content-Encoding": "gzip"}),
+            "/squeezed": lambda _: web.Response(body=b"x", headers={"Content-Encoding": "br"}),
+            "/damaged": lambda _: web.Response(body=b"x", headers={"Content-Encoding": "gzip"}),
+            "/bomb": lambda _: _packed(b"x" * 1001),
+            "/packed": lambda _: _packed(b"x" * 1000),
+            "/page": _page,
+            "/odd": lambda _: web.Response(body=b"x", headers={"Content-Type": "text/\xe4", "ETag": "x" * 256}),
             "/there": lambda _: _redirect("/cat.png"),
             "/round": lambda _: _redirect("/round"),
             "/inwards": lambda _: _redirect("http://10.0.0.1/secret"),
@@ -61,6 +67,21 @@ class Site:
 
 def _redirect(to: str) -> web.Response:
     return web.Response(status=302, headers={"Location": to})
+
+
+def _packed(content: bytes) -> web.Response:
+    return web.Response(body=gzip.compress(content), headers={"Content-Encoding": "gzip"})
+
+
+def _page(request: web.BaseRequest) -> web.Response:
+    if request.headers.get("If-None-Match") == '"7"':
+        return web.Response(status=304)
+    headers = {
+        "Content-Type": 'Text/HTML; Charset="ISO-8859-1"',
+        "ETag": '"7"',
+        "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+    }
+    return web.Response(body=b"<p>", headers=headers)
 
 
 @pytest.fixture
@@ -211,6 +232,7 @@ async def test_this_machine_is_out_of_reach_under_every_name(site, name):
         ("ftp://example.org/x", "only http and https"),
         ("gopher://example.org", "only http and https"),
         ("http://", "valid URL|only http"),
+        ("http://./", "only http"),
         ("http://[::1", "no valid URL"),
         ("http://example.org:99999/", "no valid URL"),
         ("http://user:secret@example.org/", "user name or password"),
@@ -238,7 +260,9 @@ async def test_what_is_not_fetched_is_told_in_words(url, words):
         ("/round", "redirected more than 3 times"),
         ("/large", "larger than 1,000 bytes"),
         ("/endless", "larger than 1,000 bytes"),
-        ("/squeezed", "compressed"),
+        ("/squeezed", "compressed, though asked not to"),
+        ("/damaged", "compressed, and damaged"),
+        ("/bomb", "larger than 1,000 bytes"),
         ("/slow", r"within 0\.3 seconds"),
         ("/missing", "status 404"),
     ],
@@ -248,6 +272,50 @@ async def test_what_a_server_may_not_do(site, path, words):
     with pytest.raises(FetchFailed, match=words):
         await fetcher.fetch(site.url + path)
     assert set(site.asked) == {path}
+
+
+async def test_what_a_server_says_of_a_page_is_kept(site):
+    found = await Fetcher(LOOPBACK, limits=QUICK, user_agent="reader/1").fetch(f"{site.url}/page")
+    assert (found.media_type, found.charset) == ("text/html", "iso-8859-1")
+    assert (found.etag, found.last_modified) == ('"7"', "Thu, 01 Jan 2026 00:00:00 GMT")
+    assert site.headers[0]["User-Agent"] == "reader/1"
+
+
+async def test_headers_that_no_row_could_hold_are_not_kept(site):
+    found = await Fetcher(LOOPBACK, limits=QUICK).fetch(f"{site.url}/odd")
+    assert (found.media_type, found.charset, found.etag) == ("", "", "")
+
+
+async def test_what_comes_compressed_all_the_same_is_unpacked(site):
+    assert (await Fetcher(LOOPBACK, limits=QUICK).fetch(f"{site.url}/packed")).content == b"x" * 1000
+
+
+@pytest.mark.parametrize("path", ["/large", "/endless"])
+async def test_the_beginning_alone_can_be_asked_for(site, path):
+    assert (await Fetcher(LOOPBACK, limits=QUICK).fetch(site.url + path, size=150, cut=True)).content == b"x" * 150
+
+
+async def test_a_step_follows_no_redirect(site):
+    found = await Fetcher(LOOPBACK, limits=QUICK).step(f"{site.url}/there")
+    assert (found, site.asked) == (Redirected(url=f"{site.url}/cat.png"), ["/there"])
+
+
+async def test_a_step_is_spared_what_has_not_changed(site):
+    fetcher = Fetcher(LOOPBACK, limits=QUICK)
+    first = await fetcher.step(f"{site.url}/page")
+    assert await fetcher.step(f"{site.url}/page", etag=first.etag, last_modified=first.last_modified) is None
+    assert site.headers[1]["If-Modified-Since"] == first.last_modified
+    assert (await fetcher.step(f"{site.url}/page", etag='"6"')).content == b"<p>"
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [("/missing", "http_404"), ("/large", "too_large"), ("/slow", "timed_out"), ("/inwards", "not_public")],
+)
+async def test_what_failed_is_told_to_programs_too(site, url, code):
+    with pytest.raises(FetchFailed) as caught:
+        await Fetcher(LOOPBACK, limits=QUICK).fetch(site.url + url)
+    assert caught.value.code == code
 
 
 async def test_a_name_that_changes_its_mind_gains_nothing(site):
