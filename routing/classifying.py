@@ -182,9 +182,9 @@ _shared: dict[str, Any] = {}
 
 def shared_embedder() -> Embedder:
     """Return the process's multilingual embedder; loads on first use, and raises EmbedderUnavailable when it cannot."""
-    from routing.classifier.e5 import MultilingualEmbedder
+    from routing.classifier.e5 import multilingual_embedder
 
-    found: Embedder = _shared.setdefault("embedder", MultilingualEmbedder(settings.MOE_DATA_DIR / "models"))
+    found: Embedder = multilingual_embedder(settings.MOE_DATA_DIR / "models")
     return found
 
 

@@ -19,6 +19,6 @@ Each module imports only ones named after it: `embedder` (what others use), `eng
 inside functions, so that importing the package stays light.
 """
 
-from routing.classifier.e5.embedder import MultilingualEmbedder
+from routing.classifier.e5.embedder import MultilingualEmbedder, multilingual_embedder
 
-__all__ = ["MultilingualEmbedder"]
+__all__ = ["MultilingualEmbedder", "multilingual_embedder"]

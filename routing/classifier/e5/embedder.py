@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from routing.classifier.e5.engine import Engine, load_engine
+from routing.classifier.e5.pieces import PASSAGE_PREFIX
 
 if TYPE_CHECKING:
     from routing.classifier.e5.weights import Floats
 
 
+_LONGEST = 512  # the model's positions
+
+
 class MultilingualEmbedder:
-    """Embed short texts of any language. Safe to share between threads once constructed.
+    """Embed texts of any language. Safe to share between threads once constructed.
 
     Loads on first use, once; a load that fails raises `EmbedderUnavailable` and the next call tries again.
     Every text is a run of its own: the scale of quantised activations covers the whole run, so a text's
@@ -30,7 +34,7 @@ class MultilingualEmbedder:
 
         Raises ValueError when max_tokens is not within 8 to 512. Loads nothing.
         """
-        if not 8 <= max_tokens <= 512:  # the model has 512 positions
+        if not 8 <= max_tokens <= _LONGEST:
             raise ValueError("max_tokens must be between 8 and 512")
         self.cache_dir = Path(cache_dir)
         self.max_tokens = max_tokens
@@ -64,6 +68,17 @@ class MultilingualEmbedder:
             vectors[row] = engine.embed(text, self.max_tokens)
         return vectors
 
+    def embed_passage(self, text: str) -> Floats:
+        """Return the vector of a passage that may answer a question, as `embed` does; 510 tokens of it are read.
+
+        Raises EmbedderUnavailable.
+        """
+        return self._loaded().embed(text, _LONGEST, PASSAGE_PREFIX)
+
+    def count_passage_tokens(self, text: str) -> int:
+        """Return how many tokens a whole passage has, without prefix and special ones. Raises EmbedderUnavailable."""
+        return self._loaded().tokenizer.count(text)
+
     def count_tokens(self, text: str) -> int:
         """Return how many tokens of the text are read, prefix and special ones included."""
         return len(self._loaded().tokenizer.encode(text, self.max_tokens))
@@ -76,3 +91,11 @@ class MultilingualEmbedder:
                     self._engine = load_engine(self.cache_dir)
                 engine = self._engine
         return engine
+
+
+_shared: dict[Path, MultilingualEmbedder] = {}
+
+
+def multilingual_embedder(cache_dir: Path) -> MultilingualEmbedder:
+    """Return the embedder this process shares. Loads nothing until it is used."""
+    return _shared.setdefault(cache_dir, MultilingualEmbedder(cache_dir))

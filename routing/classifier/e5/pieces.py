@@ -8,7 +8,10 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-PREFIX = "query: "  # what the model was trained to see before a text that is to be classified
+# What the model was trained to see: this before a question or a text that is to be classified, and the other before
+# a passage that may answer one.
+PREFIX = "query: "
+PASSAGE_PREFIX = "passage: "
 
 LONGEST_PIECE = 16  # characters; the vocabulary's own maximum
 UNKNOWN_PENALTY = 10  # SentencePiece's kUnkPenalty
@@ -44,10 +47,10 @@ class Tokenizer:
         self._unknown_score = min(vocabulary.scores) - UNKNOWN_PENALTY
         self._remembered = functools.lru_cache(maxsize=REMEMBERED_WORDS)(self._cut)
 
-    def encode(self, text: str, max_tokens: int) -> list[int]:
+    def encode(self, text: str, max_tokens: int, prefix: str = PREFIX) -> list[int]:
         """Return the ids of the prefix and the beginning of the text, between <s> and </s>."""
         # Linear in the text is not good enough for a prompt of megabytes, of which this much is read at most.
-        text = self._normalised(text.strip()[: max_tokens * 2 * LONGEST_PIECE])
+        text = self._normalised(text.strip()[: max_tokens * 2 * LONGEST_PIECE], prefix)
         ids = [self._vocabulary.bos]
         # No piece has a space inside, so words can be cut one by one.
         for word in text.split(" "):
@@ -58,10 +61,15 @@ class Tokenizer:
             ids.extend(self._remembered(word) if len(word) <= REMEMBERED_LENGTH else self._cut(word))
         return [*ids[: max_tokens - 1], self._vocabulary.eos]
 
-    def _normalised(self, text: str) -> str:
+    def count(self, text: str) -> int:
+        """Return how many tokens a whole text has, without prefix and special ones."""
+        words = self._normalised(text.strip(), "").split(" ")
+        return sum(len(self._remembered("▁" + w) if len(w) < REMEMBERED_LENGTH else self._cut("▁" + w)) for w in words if w)
+
+    def _normalised(self, text: str, prefix: str) -> str:
         """Return the prefix and the text as the vocabulary spells them, with single spaces."""
         text = unicodedata.normalize("NFC", _LONE_SURROGATE.sub("\ufffd", text))
-        return _SPACES.sub(" ", PREFIX + text.translate(self._vocabulary.normalised)).rstrip(" ")
+        return _SPACES.sub(" ", prefix + text.translate(self._vocabulary.normalised)).rstrip(" ")
 
     def _cut(self, word: str) -> tuple[int, ...]:
         """Return the most likely sequence of pieces of a word (Viterbi)."""

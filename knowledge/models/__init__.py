@@ -1,0 +1,31 @@
+"""The knowledge base's tables, one noun a module."""
+
+from knowledge.models.chunks import Chunk, ChunkState, Embedding, Posting
+from knowledge.models.collections import Collection, Grant
+from knowledge.models.documents import Document, DocumentRevision, DocumentStatus, RevisionState, StoredContent
+from knowledge.models.embeddingmodels import EmbeddingModel, EmbeddingSource
+from knowledge.models.evaluation import EvaluationRun, GoldenQuery
+from knowledge.models.jobs import IngestionJob, JobState, Stage
+from knowledge.models.traces import RetrievalTrace
+
+__all__ = [
+    "Chunk",
+    "ChunkState",
+    "Collection",
+    "Document",
+    "DocumentRevision",
+    "DocumentStatus",
+    "Embedding",
+    "EmbeddingModel",
+    "EmbeddingSource",
+    "EvaluationRun",
+    "GoldenQuery",
+    "Grant",
+    "IngestionJob",
+    "JobState",
+    "Posting",
+    "RetrievalTrace",
+    "RevisionState",
+    "Stage",
+    "StoredContent",
+]

@@ -1,0 +1,171 @@
+"""Collections: what belongs together, how it is cut and searched, and who may see it."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+
+from knowledge.access import Access, Level
+from knowledge.models.embeddingmodels import EmbeddingModel
+from knowledge.passages import Fusion, Mode
+
+_SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
+
+
+class CollectionQuerySet(models.QuerySet["Collection"]):
+    def open_to(self, access: Access, level: Level = Level.READ) -> "CollectionQuerySet":
+        """Collections that somebody may use at ``level``; to everybody else they do not exist."""
+        if access.everything:
+            return self
+        subject = Q(group=access.group) if access.group else Q(pk__in=())
+        if access.key_id is not None:
+            subject |= Q(key_id=access.key_id)
+        granted = Exists(Grant.objects.filter(subject, collection=OuterRef("pk"), level__gte=level))
+        open_level = Q(everyone__gte=level)
+        return self.filter(open_level | granted)
+
+    def lasting(self) -> "CollectionQuerySet":
+        """Collections that were made to stay, without those of a running evaluation."""
+        return self.filter(scratch=False)
+
+
+class Collection(models.Model):
+    class Everyone(models.IntegerChoices):
+        NOTHING = 0, "nothing: only those it is granted to see it"
+        READ = Level.READ.value, "read"
+        WRITE = Level.WRITE.value, "read and add documents"
+        MANAGE = Level.MANAGE.value, "everything"
+
+    slug = models.SlugField(max_length=100, unique=True, help_text="What clients ask for, for example <i>handbook</i>.")
+    name = models.CharField(max_length=200, help_text="For people.")
+    description = models.TextField(blank=True, default="", help_text="What it holds, in a sentence or two.")
+    language = models.CharField(
+        max_length=8,
+        blank=True,
+        default="",
+        help_text="A code such as <i>de</i>. Empty: the language of each document is recognised.",
+    )
+    trusted = models.BooleanField(
+        default=True,
+        help_text="Whether its texts are your own. Others, such as fetched pages, are marked as untrusted in prompts.",
+    )
+    everyone = models.PositiveSmallIntegerField(
+        "everyone may",
+        choices=Everyone.choices,
+        default=Everyone.MANAGE,
+        help_text="What every API key may do with it; grants add to that for single keys and groups.",
+    )
+    scratch = models.BooleanField(default=False, editable=False)
+
+    # --- how documents are cut and embedded
+    embedding_model = models.ForeignKey(
+        EmbeddingModel,
+        on_delete=models.PROTECT,
+        related_name="collections",
+        help_text="What its chunks are embedded by.",
+    )
+    chunk_tokens = models.PositiveIntegerField(
+        default=220,
+        validators=[MinValueValidator(32), MaxValueValidator(2000)],
+        help_text="Longest chunk in tokens of the embedding model, its title and headings included.",
+    )
+    chunk_overlap = models.PositiveIntegerField(
+        default=24, validators=[MaxValueValidator(400)], help_text="Tokens repeated where running text is cut."
+    )
+    embed_headings = models.BooleanField(
+        default=True, help_text="Embed a chunk together with its document's title and the headings above it."
+    )
+
+    # --- how it is searched
+    mode = models.CharField(max_length=10, choices=[(mode.value, mode.value) for mode in Mode], default=Mode.HYBRID)
+    fusion = models.CharField(
+        max_length=12, choices=[(fusion.value, fusion.value) for fusion in Fusion], default=Fusion.NORMALISED
+    )
+    vector_weight = models.FloatField(
+        null=True,
+        blank=True,
+        validators=_SHARE,
+        help_text="Share of meaning against words in hybrid search, 0 to 1. Empty: by how well the embedding model "
+        "knows the language.",
+    )
+    threshold = models.FloatField(
+        default=0.45,
+        validators=_SHARE,
+        help_text="Below this strength of its best passage, evidence counts as weak, and answers say so.",
+    )
+    neighbours = models.PositiveSmallIntegerField(
+        default=0, validators=[MaxValueValidator(5)], help_text="Chunks before and after a passage shown with it."
+    )
+    reranker = models.ForeignKey(
+        "routing.Expert",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Expert that puts the best passages in order; slow. Empty: none.",
+    )
+    condenser = models.ForeignKey(
+        "routing.Expert",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Small expert that rewrites a follow-up question so that it can be searched for. Empty: the question "
+        "before it is searched for as well.",
+    )
+
+    # --- what it holds, kept in step with its chunks
+    chunk_count = models.PositiveIntegerField(default=0, editable=False)
+    term_count = models.PositiveBigIntegerField(default=0, editable=False)
+    languages = ArrayField(models.CharField(max_length=8), default=list, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = CollectionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.name or self.slug
+
+    def clean(self) -> None:
+        if self.chunk_overlap * 2 > self.chunk_tokens:
+            raise ValidationError({"chunk_overlap": "At most half of a chunk may be repeated."})
+
+    @property
+    def longest_chunk(self) -> int:
+        """Tokens of a chunk as its embedding model allows them."""
+        return min(self.chunk_tokens, self.embedding_model.max_tokens)
+
+    @property
+    def recipe(self) -> str:
+        """What of the settings goes into chunks and their vectors; documents made by another one are made anew."""
+        return f"1:{self.embedding_model_id}:{self.longest_chunk}:{self.chunk_overlap}:{int(self.embed_headings)}"
+
+
+class Grant(models.Model):
+    class GrantLevel(models.IntegerChoices):
+        READ = Level.READ.value, "read"
+        WRITE = Level.WRITE.value, "read and add documents"
+        MANAGE = Level.MANAGE.value, "everything"
+
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="grants")
+    key = models.ForeignKey(
+        "gateway.ApiKey", on_delete=models.CASCADE, null=True, blank=True, related_name="+", verbose_name="API key"
+    )
+    group = models.CharField(max_length=100, blank=True, default="", help_text="Every API key of this group.")
+    level = models.PositiveSmallIntegerField("may", choices=GrantLevel.choices, default=GrantLevel.READ)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(key__isnull=False, group="") | (Q(key__isnull=True) & ~Q(group="")),
+                name="knowledge_grant_one_subject",
+                violation_error_message="Choose an API key or a group, not both.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key or self.group}: {self.get_level_display()}"

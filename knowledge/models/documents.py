@@ -1,0 +1,117 @@
+"""Documents, their revisions, and the bytes they were made of."""
+
+from django.db import models
+from django.db.models import Q
+
+from knowledge.access import Access, Level
+from knowledge.models.collections import Collection
+
+
+class StoredContent(models.Model):
+    """Bytes that a document was made of, kept once each; in the database, where every machine's workers find them."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)
+    data = models.BinaryField()
+    size = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.sha256[:12]
+
+
+class DocumentStatus(models.TextChoices):
+    PENDING = "pending", "waiting"
+    PROCESSING = "processing", "being read"
+    READY = "ready", "ready"
+    FAILED = "failed", "failed"
+
+
+class DocumentQuerySet(models.QuerySet["Document"]):
+    def open_to(self, access: Access, level: Level = Level.READ) -> "DocumentQuerySet":
+        """Documents of the collections that somebody may use at ``level``."""
+        if access.everything:
+            return self
+        return self.filter(collection__in=Collection.objects.open_to(access, level))
+
+    def live(self) -> "DocumentQuerySet":
+        """Documents that can be found."""
+        return self.filter(enabled=True, revision__gt=0)
+
+
+class Document(models.Model):
+    class Origin(models.TextChoices):
+        UPLOAD = "upload", "uploaded"
+        TEXT = "text", "text"
+        URL = "url", "fetched from its address"
+
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="documents")
+    source = models.CharField(
+        max_length=1000, help_text="What it is recognised by when it comes again: its file name, path or address."
+    )
+    origin = models.CharField(max_length=10, choices=Origin.choices, default=Origin.UPLOAD)
+    title = models.CharField(max_length=500, blank=True, default="")
+    url = models.CharField(max_length=2000, blank=True, default="", help_text="Where people find the original.")
+    mime = models.CharField(max_length=150, blank=True, default="")
+    language = models.CharField(max_length=8, blank=True, default="", help_text="Empty: it is recognised.")
+    metadata = models.JSONField(blank=True, default=dict, help_text="What searches may filter by.")
+    enabled = models.BooleanField(default=True, help_text="One that is disabled is kept and not found.")
+    revision = models.PositiveIntegerField(
+        default=0, editable=False, help_text="The revision that is found; 0: none was ready yet."
+    )
+    status = models.CharField(max_length=12, choices=DocumentStatus.choices, default=DocumentStatus.PENDING)
+    error = models.TextField(
+        blank=True, default="", help_text="Why the last revision could not be read; an earlier one stays as it is."
+    )
+    warnings = models.JSONField(blank=True, default=list)
+    etag = models.CharField(max_length=300, blank=True, default="", editable=False)
+    last_modified = models.CharField(max_length=100, blank=True, default="", editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = DocumentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-updated_at", "-id"]
+        constraints = [models.UniqueConstraint(fields=["collection", "source"], name="knowledge_document_source")]
+        indexes = [models.Index(fields=["collection", "status"], name="knowledge_document_status")]
+
+    def __str__(self) -> str:
+        return self.title or self.source
+
+
+class RevisionState(models.TextChoices):
+    PENDING = "pending", "waiting"
+    LIVE = "live", "live"
+    SUPERSEDED = "superseded", "superseded"
+    FAILED = "failed", "failed"
+
+
+class DocumentRevision(models.Model):
+    """A version of a document; the chunks of every one that was live are kept, so that old citations still open."""
+
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField()
+    content = models.ForeignKey(StoredContent, on_delete=models.PROTECT, related_name="revisions")
+    name = models.CharField(max_length=500, help_text="The file's name, which tells formats of text apart.")
+    declared_mime = models.CharField(max_length=150, blank=True, default="")
+    state = models.CharField(max_length=12, choices=RevisionState.choices, default=RevisionState.PENDING)
+    recipe = models.CharField(max_length=100, blank=True, default="", help_text="The settings it was made with.")
+    title = models.CharField(max_length=500, blank=True, default="")
+    metadata = models.JSONField(blank=True, default=dict, help_text="What the file says of itself.")
+    warnings = models.JSONField(blank=True, default=list)
+    error = models.TextField(blank=True, default="")
+    # Ids of its chunks in reading order; a chunk that did not change belongs to several revisions.
+    chunk_ids = models.JSONField(blank=True, default=list, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["document", "number"], name="knowledge_revision_number"),
+            models.UniqueConstraint(
+                fields=["document"], condition=Q(state=RevisionState.LIVE), name="knowledge_revision_one_live"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.document_id} r{self.number}"
