@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from django.utils import timezone
 
 from gateway.auth import Caller
+from gateway.cited import Citing
+from gateway.grounding import Grounded
+from knowledge.models import RetrievalTrace
+from knowledge.tracing import traces
 from routing.backends.protocol import Usage
 from routing.catalog import Replica
 from routing.decision import Decision
@@ -27,7 +31,7 @@ class Account:
     """``what`` is the kind of request; a request that has neither a reason nor an error was cancelled.
 
     ``answered_by`` is the expert that was asked last, and ``hops`` the attempts before that: a replica's label and the
-    code of its error.
+    code of its error. ``grounded`` and ``citing`` tell what the answer rests on, where it was grounded.
     """
 
     what: str
@@ -40,6 +44,8 @@ class Account:
     hops: tuple[tuple[str, str], ...] = ()
     reason: str | None = None
     usage: Usage = field(default_factory=Usage)
+    grounded: Grounded | None = None
+    citing: Citing | None = None
     error: EndpointError | None = None
     first_event: float | None = None
     at: dt.datetime = field(default_factory=timezone.now)
@@ -87,11 +93,12 @@ class Account:
             journal.rules_hit(rule.id for rule in rules)
         if is_kept(self.decision):
             journal.note(self._record(self.decision))
+            if self.grounded and self.citing:
+                traces.note(self._trace(self.decision, self.grounded, self.citing))
 
     def _record(self, decision: Decision) -> DecisionRecord:
         other = self.answered_by not in ("", decision.expert.slug)
         hops = [{"replica": label, "error": code} for label, code in self.hops]
-        keeps_prompt = decision.profile is not None and decision.profile.log_prompts
         return DecisionRecord(
             id=decision.id,
             created_at=self.at,
@@ -107,8 +114,24 @@ class Account:
             outcome=self.outcome,
             milliseconds=decision.milliseconds,
             why=decision.explained() | {"hops": hops},
-            prompt=decision.text[:LONGEST_PROMPT] if keeps_prompt else "",
+            prompt=decision.text[:LONGEST_PROMPT] if keeps_prompt(decision) else "",
         )
+
+    def _trace(self, decision: Decision, grounded: Grounded, citing: Citing) -> RetrievalTrace:
+        found, asked = grounded.retrieval, grounded.asked
+        return RetrievalTrace(
+            decision=decision.id,
+            question=asked.question[:LONGEST_PROMPT] if asked and keeps_prompt(decision) else "",
+            collections=list(found.collections if found else grounded.collections),
+            strength=found.strength if found else None,
+            weak=found.weak if found else False,
+            trace=grounded.trace(citing, with_question=keeps_prompt(decision)),
+            created_at=self.at,
+        )
+
+
+def keeps_prompt(decision: Decision) -> bool:
+    return decision.profile is not None and decision.profile.log_prompts
 
 
 def is_kept(decision: Decision) -> bool:

@@ -1,4 +1,4 @@
-"""The use case behind every chat door: route, run, account. No HTTP in it."""
+"""The use case behind every chat door: route, ground, run, account. No HTTP in it."""
 
 import asyncio
 import logging
@@ -15,6 +15,10 @@ from gateway import metrics, promises
 from gateway.account import Account
 from gateway.auth import Caller
 from gateway.choices import side_by_side
+from gateway.cited import Cited
+from gateway.grounding import Grounded, evidence_wanted, ground
+from gateway.library import Library
+from gateway.sources import linked
 from gateway.wire import Head
 from routing.backends.fetch import Allowed, Fetcher
 from routing.backends.images import with_images
@@ -40,7 +44,7 @@ class Routed:
     """Who is being asked now. Comes before the answer, and again for each further replica that is tried.
 
     ``ignored`` names what the client sent and nobody here reads; ``waited`` is the seconds it stood in the queue, and
-    ``position`` how many stood there when it came.
+    ``position`` how many stood there when it came. ``grounded`` is None where nobody wanted the answer grounded.
     """
 
     decision: Decision
@@ -49,6 +53,7 @@ class Routed:
     ignored: tuple[str, ...] = ()
     waited: float = 0.0
     position: int = 0
+    grounded: Grounded | None = None
 
     def explained(self) -> Json:
         """Return what an answer's ``moe`` holds for a client that asked for the why."""
@@ -68,6 +73,8 @@ class Routed:
             headers["X-MoE-Fallback"] = f"{self.decision.expert.slug} -> {self.head.model}"
         if self.decision.without_images:
             headers["X-MoE-Degraded"] = "images"
+        if self.grounded:
+            headers["X-MoE-Grounding"] = self.grounded.header
         return headers | ({"X-MoE-Ignored": listed(self.ignored)} if self.ignored else {})
 
 
@@ -77,23 +84,35 @@ def listed(names: tuple[str, ...]) -> str:
 
 
 async def complete(
-    request: ChatRequest, *, caller: Caller, asker: Asker, request_id: str
-) -> AsyncGenerator[Routed | ChatEvent]:
+    request: ChatRequest,
+    *,
+    caller: Caller,
+    asker: Asker,
+    request_id: str,
+    site: str = "",
+    library: Library | None = None,
+) -> AsyncGenerator[Routed | Cited | ChatEvent]:
     """Yield Routed, then the answer's events, the last of them a Finish. Raises EndpointError.
 
-    With n > 1 there is a Finish for each answer; the last has the usage of all. Whoever opens this generator closes
-    it (aclosing): that is what stops the model when a client leaves.
+    With n > 1 there is a Finish for each answer; the last has the usage of all. A grounded answer has a Cited before
+    its Finish, whose links begin with ``site``. Whoever opens this generator closes it (aclosing): that is what stops
+    search and model when a client leaves.
     """
     account = Account(what="completion", request_id=request_id, caller=caller, asked=request.model)
     if request.ignored:
         logger.info("parameters ignored request_id=%s names=%s", request_id, listed(request.ignored))
+    library = library or Library(caller)
     try:
-        decision = account.decision = await decided(request, asker)
+        decision = account.decision = await decided(request, asker, library)
         request = decision.applied_to(request)
+        request, grounded = await ground(request, decision, library)
+        account.grounded = grounded
+        citing = account.citing = grounded.citing(request.n, linked(site)) if grounded else None
         request = await with_images(request, Fetcher(Allowed.parse(settings.FETCH_ALLOWED_HOSTS)))
         async with aclosing(_answered(request, decision, caller, account)) as events:
             async for event in events:
-                yield event
+                for shown in citing.take(event) if citing and not isinstance(event, Routed) else (event,):
+                    yield shown
     except EndpointError as error:
         account.error = error
         if isinstance(error, promises.PromiseBroken) and error.usage:
@@ -102,13 +121,23 @@ async def complete(
     finally:
         account.log()
         account.record()
+        _count(account)
 
 
-async def decided(request: ChatRequest, asker: Asker) -> Decision:
+def _count(account: Account) -> None:
+    if account.grounded and account.citing:
+        metrics.groundings.labels("weak" if account.grounded.is_weak else account.grounded.state).inc()
+        metrics.citations_invented.inc(account.citing.invented)
+
+
+async def decided(request: ChatRequest, asker: Asker, library: Library) -> Decision:
     """Return the decision for ``request``; raises EndpointError."""
     if request.response_format and request.response_format.strict:
         await asyncio.to_thread(promises.check, request)  # half a second for the largest schema
-    return await shared_router().decide(request, await catalog.aget(), asker=asker)
+    known = await catalog.aget()
+    if collections := evidence_wanted(request, known):
+        asker = replace(asker, evidence=await library.evidence(request, collections))
+    return await shared_router().decide(request, known, asker=asker)
 
 
 async def _answered(
@@ -139,6 +168,7 @@ async def _answered(
                         ignored=request.ignored,
                         waited=event.waited,
                         position=event.position,
+                        grounded=account.grounded,
                     )
                 continue
             if isinstance(event, PromptCut):

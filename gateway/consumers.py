@@ -7,11 +7,12 @@ from django.conf import settings
 
 from gateway import sse, wire
 from gateway.auth import asker_of, identify, keys
+from gateway.cited import Cited
 from gateway.completions import Routed, complete
 from gateway.http import EventStream, HttpConsumer
 from routing.backends.protocol import ChatEvent, ChatRequest
 
-Events = AsyncGenerator[Routed | ChatEvent]
+Events = AsyncGenerator[Routed | Cited | ChatEvent]
 
 
 class ChatCompletions(HttpConsumer):
@@ -21,7 +22,8 @@ class ChatCompletions(HttpConsumer):
         caller = identify(self.headers.get(b"authorization"), await keys.aget())
         request = wire.parse_chat(body)
         asker = asker_of(caller, self.headers)
-        async with aclosing(complete(request, caller=caller, asker=asker, request_id=self.request_id)) as events:
+        answering = complete(request, caller=caller, asker=asker, request_id=self.request_id, site=self.site)
+        async with aclosing(answering) as events:
             if request.stream:
                 await self._stream(events, request)
             else:

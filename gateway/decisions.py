@@ -4,6 +4,7 @@ from gateway import wire
 from gateway.account import Account
 from gateway.auth import Caller
 from gateway.completions import decided, listed
+from gateway.library import Library
 from gateway.surfaces import Door
 from routing.backends.protocol import ChatRequest
 from routing.decision import Decision
@@ -30,7 +31,7 @@ class Decisions(Door):
         account = Account(what="decision", request_id=self.request_id, caller=caller, asked=request.model)
         account.reason = "not run"
         try:
-            decision = account.decision = await decided(request, self.asker(caller))
+            decision = account.decision = await decided(request, self.asker(caller), Library(caller))
         except EndpointError as error:
             account.error = error
             raise

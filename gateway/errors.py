@@ -6,6 +6,7 @@ The door's own leaves of the exception tree in routing/exceptions.py:
     ├── AuthenticationFailed   401
     ├── NotFound               404
     ├── MethodNotAllowed       405
+    ├── Conflict               409
     ├── BodyTooLarge           413
     └── UnsupportedMediaType   415
 """
@@ -14,11 +15,13 @@ import logging
 import math
 from typing import Any
 
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
 from routing.backends import codec
-from routing.exceptions import BadRequest, EndpointError
+from routing.exceptions import BadRequest, EndpointError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +54,24 @@ class MethodNotAllowed(EndpointError):
         self.allowed = allowed
 
 
+class Conflict(EndpointError):
+    """It would be possible, were it not for what is there already."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
+
+
 class BodyTooLarge(EndpointError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The request is larger than {settings.MAX_BODY_BYTES:,} bytes. Send less, or ask an administrator to "
+            "raise MAX_BODY_BYTES."
+        )
 
 
 class UnsupportedMediaType(EndpointError):
@@ -96,6 +113,9 @@ def from_exception(error: Exception) -> EndpointError:
     """Return ``error`` as one of ours; an unforeseen one is logged with its traceback."""
     if isinstance(error, EndpointError):
         return error
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.warning("the database does not answer error=%s", error)
+        return Unavailable("The database does not answer at the moment. Try again.", retry_after=5)
     logger.error("unexpected error", exc_info=error)
     return InternalError()
 

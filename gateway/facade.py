@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.cited import Cited
 from gateway.embeddings import EmbeddingRequest, dimensions, texts_of
 from gateway.fields import Fields, invalid
 from gateway.textcompletions import SHARED, text_request, unread
@@ -27,7 +28,10 @@ from routing.exceptions import BadRequest, UpstreamFailed
 VERSION = "0.32.5"
 HEADERS = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 LATEST = ":latest"
-PASSED = ("options", "keep_alive", "think", "tools", "logprobs", "top_logprobs", "metadata")
+PASSED = (
+    *("options", "keep_alive", "think", "tools", "logprobs", "top_logprobs", "metadata"),
+    *("use_rag", "rag_collections", "rag"),
+)
 READ = frozenset({
     *PASSED, "model", "name", "messages", "stream", "format",
     "prompt", "suffix", "system", "images", "raw", "context", "template",
@@ -263,11 +267,14 @@ class LineWriter:
         self._thinking: list[str] = []
         self._logprobs: list[Json] = []
         self._calls: dict[int, dict[str, str]] = {}
+        self._cited = Cited()
         self._finish: Finish | None = None
 
-    def write(self, event: Delta | Finish) -> Iterator[Json]:
+    def write(self, event: Delta | Cited | Finish) -> Iterator[Json]:
         """Yield what ``event`` completes. Tool calls come whole and last, since fragments of them are no JSON."""
         self.add(event)
+        if isinstance(event, Cited):
+            return  # it goes with the end
         if isinstance(event, Finish):
             if self._calls:
                 yield self._head() | self._body(calls=self._tool_calls()) | {"done": False}
@@ -279,9 +286,12 @@ class LineWriter:
     def adjusted(self) -> tuple[str, ...]:
         return self._finish.adjusted if self._finish else ()
 
-    def add(self, event: Delta | Finish) -> None:
+    def add(self, event: Delta | Cited | Finish) -> None:
         if self._first is None:
             self._first = self._timer()
+        if isinstance(event, Cited):
+            self._cited = event
+            return
         if isinstance(event, Finish):
             self._finish = event
             return
@@ -333,7 +343,14 @@ class LineWriter:
             "prompt_eval_duration": first - self._started,
             "eval_count": usage.completion_tokens if usage else 0,
             "eval_duration": max(1, ended - first),  # clients divide by it
+            **self._grounding(),
         }
+
+    def _grounding(self) -> dict[str, Any]:
+        """Return what a grounded answer has beside Ollama's fields: OpenAI's annotations, sources and their trace."""
+        annotations = self._cited.annotations
+        told = {} if annotations is None else {"annotations": list(annotations)}
+        return told | dict(self._cited.extension or {})
 
 
 def _told(logprobs: Sequence[Json]) -> dict[str, Any]:

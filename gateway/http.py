@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
 from django.conf import settings
+from django.http.request import split_domain_port, validate_host
 
 from gateway import sse
 from gateway.errors import BodyTooLarge, MethodNotAllowed, envelope, error_headers, from_exception
@@ -68,10 +69,7 @@ class HttpConsumer(AsyncHttpConsumer):
             piece = message.get("body", b"")
             size += len(piece)
             if size > settings.MAX_BODY_BYTES:
-                raise BodyTooLarge(
-                    f"The request is larger than {settings.MAX_BODY_BYTES:,} bytes. Send less, or ask an "
-                    "administrator to raise MAX_BODY_BYTES."
-                )
+                raise BodyTooLarge
             pieces.append(piece)
             if not message.get("more_body"):
                 return b"".join(pieces)
@@ -87,6 +85,25 @@ class HttpConsumer(AsyncHttpConsumer):
             await self.handle(body)
         except Exception as error:
             await self.send_error(from_exception(error))
+
+    @property
+    def site(self) -> str:
+        """Scheme and host under which the client reached us, or "" where its Host header is none of ours."""
+        host = self.headers.get(b"host", "")
+        name, _ = split_domain_port(host)
+        if not name or not validate_host(name, settings.ALLOWED_HOSTS):
+            return ""
+        return f"{self._scheme}://{host}"
+
+    @property
+    def _scheme(self) -> str:
+        header: tuple[str, str] | None = settings.SECURE_PROXY_SSL_HEADER
+        if header is None:
+            return str(self.scope.get("scheme", "http"))
+        # As Django names them: HTTP_X_FORWARDED_PROTO. Of several proxies the first spoke with the client.
+        name = header[0].removeprefix("HTTP_").replace("_", "-").lower().encode()
+        told = self.headers.get(name, "").split(",", 1)[0].strip()
+        return "https" if told == header[1] else "http"
 
     # --- answering -------------------------------------------------------------------------------
 

@@ -20,6 +20,15 @@ queue_wait = Histogram(
 prompts_cut = Counter(
     "moe_prompts_cut", "Answers whose model server read only a part of the prompt", ["replica"], registry=REGISTRY
 )
+groundings = Counter(
+    "moe_groundings",
+    "Answers that were to rest on the knowledge base, by what became of that: grounded, weak, unavailable, skipped",
+    ["state"],
+    registry=REGISTRY,
+)
+citations_invented = Counter(
+    "moe_citations_invented", "Citations that models made up, and that were taken out of answers", registry=REGISTRY
+)
 
 
 class Lanes(Collector):

@@ -11,6 +11,7 @@ from channels.db import database_sync_to_async
 
 from gateway import facade, listing
 from gateway.auth import Caller
+from gateway.cited import Cited
 from gateway.completions import Routed, complete
 from gateway.embeddings import EmbeddingRequest
 from gateway.errors import NotFound, error_headers
@@ -65,7 +66,7 @@ class Talking(NativeDoor):
             await self.send_json(writer.idle(reason))
             return
         asker = self.asker(caller)
-        async with aclosing(_events(asked.request, caller, asker, self.request_id)) as events:
+        async with aclosing(_events(asked.request, caller, asker, self.request_id, self.site)) as events:
             async for event in events:
                 if isinstance(event, Routed):
                     self.routed(event)
@@ -229,16 +230,16 @@ class Alive(NativeDoor):
 
 
 async def _events(
-    request: ChatRequest | TextRequest, caller: Caller, asker: Asker, request_id: str
-) -> AsyncGenerator[Routed | Delta | Finish]:
+    request: ChatRequest | TextRequest, caller: Caller, asker: Asker, request_id: str, site: str
+) -> AsyncGenerator[Routed | Delta | Cited | Finish]:
     """Yield what either use case yields; what an answer has beside its text has no place in native lines."""
     if isinstance(request, TextRequest):
         source: AsyncGenerator[Any] = complete_text(request, caller=caller, asker=asker, request_id=request_id)
     else:
-        source = complete(request, caller=caller, asker=asker, request_id=request_id)
+        source = complete(request, caller=caller, asker=asker, request_id=request_id, site=site)
     async with aclosing(source) as events:
         async for event in events:
-            if isinstance(event, Routed | Delta | Finish):
+            if isinstance(event, Routed | Delta | Cited | Finish):
                 yield event
 
 

@@ -200,6 +200,48 @@ EXTENSIONS: tuple[Parameter, ...] = (
         "`true`: the answer, and of a stream the first chunk, has `moe` with the decision, its expert, its route and "
         "the whole why. `POST /v1/route` tells the same without an answer.",
     ),
+    _row(
+        "use_rag",
+        Verdict.EMULATED,
+        "stays here",
+        "stays here",
+        "`true` grounds the answer in the knowledge base: in the collections that the matching rule or the profile "
+        "names, else in all the key may read. `false` keeps it ungrounded whatever rules and profiles say. See "
+        "docs/grounding.md.",
+    ),
+    _row(
+        "rag_collections",
+        Verdict.EMULATED,
+        "stays here",
+        "stays here",
+        "Names of collections (or one name) to ground the answer in, instead of those of rules and profiles; 20 at "
+        "most. 404 for one that is not there or that the key may not read.",
+    ),
+    _row(
+        "rag",
+        Verdict.EMULATED,
+        "see its fields",
+        "see its fields",
+        "An object, of which all may be left out; `true` and `false` are those of `use_rag`.",
+    ),
+    _row("rag.collections", Verdict.EMULATED, "stays here", "stays here", "Beats `rag_collections`."),
+    _row("rag.top_k", Verdict.EMULATED, "stays here", "stays here", "Passages to look for, 1 to 50; 5 by itself."),
+    _row(
+        "rag.filters",
+        Verdict.EMULATED,
+        "stays here",
+        "stays here",
+        "As in OpenAI's vector stores: a comparison (`eq`, `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `nin`) or several "
+        "under `and` or `or`.",
+    ),
+    _row("rag.mode", Verdict.EMULATED, "stays here", "stays here", "`hybrid`, `vector` or `text`."),
+    _row(
+        "rag.condense",
+        Verdict.EMULATED,
+        "stays here",
+        "stays here",
+        "`false` searches a follow-up question as it stands, without the conversation before it.",
+    ),
     _row("options", Verdict.HONOURED, "`options`", "the ones below", "Of Ollama; a parameter of the same name wins."),
     _row("reasoning", Verdict.MAPPED, "see its fields", "see its fields", "Of OpenRouter and /v1/responses."),
     _alias("reasoning.effort", "reasoning_effort", "Beats `reasoning_effort`."),

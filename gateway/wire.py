@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway.cited import Cited
 from gateway.fields import Fields, invalid, unsupported
 from gateway.parameters import NO_EFFECT, REFUSED
+from gateway.rag import read_grounding
 from gateway.turns import read_messages
 from routing.backends import codec
 from routing.backends.ollama import THINK_LEVELS
@@ -72,6 +74,7 @@ def read_chat(fields: Fields) -> ChatRequest:
     stream_options = Fields(fields.object("stream_options") or {})
     options, options_ignored = _options(fields)
     extension = Fields(fields.object("moe") or {})
+    grounding, grounding_ignored = read_grounding(fields)
     request = ChatRequest(
         model=_model(fields),
         messages=read_messages(fields),
@@ -93,9 +96,10 @@ def read_chat(fields: Fields) -> ChatRequest:
         verbosity=_one_of(fields, "verbosity", ("low", "medium", "high")),
         metadata=_metadata(fields),
         explain=_explain(extension),
+        grounding=grounding,
     )
     nested = [*_inside("stream_options", stream_options), *_inside("moe", extension)]
-    unread = [*fields.unseen(), *nested, *thinking_ignored, *options_ignored]
+    unread = [*fields.unseen(), *nested, *thinking_ignored, *options_ignored, *grounding_ignored]
     ignored = tuple(name for name in unread if name not in NO_EFFECT)
     return replace(request, ignored=ignored) if ignored else request
 
@@ -355,8 +359,12 @@ class ChunkWriter:
         self._include_usage = include_usage
         self._running = choices
         self._started: set[int] = set()
+        self._cited: dict[int, Cited] = {}
 
-    def write(self, event: Delta | Finish) -> Iterator[dict[str, Any]]:
+    def write(self, event: Delta | Cited | Finish) -> Iterator[dict[str, Any]]:
+        if isinstance(event, Cited):
+            self._cited[event.index] = event  # goes with the end, which comes next
+            return
         if event.index not in self._started:
             opening = self._chunk(event.index, {"role": "assistant", "content": ""})
             yield opening | {"moe": self._moe} if self._moe and not self._started else opening
@@ -364,11 +372,15 @@ class ChunkWriter:
         if isinstance(event, Delta):
             yield self._chunk(event.index, _delta(event), logprobs=event.logprobs)
             return
-        chunk = self._chunk(event.index, {}, finish_reason=event.reason)
+        chunk = self._end(event, self._cited.get(event.index, Cited()))
         yield chunk | {"moe": {"adjusted": list(event.adjusted)}} if event.adjusted else chunk
         self._running -= 1
         if self._include_usage and not self._running:
             yield self._envelope([]) | {"usage": usage(event.usage or Usage())}
+
+    def _end(self, finish: Finish, cited: Cited) -> dict[str, Any]:
+        delta = {} if cited.annotations is None else {"annotations": list(cited.annotations)}
+        return self._chunk(finish.index, delta, finish_reason=finish.reason) | dict(cited.extension or {})
 
     def _chunk(
         self, index: int, delta: dict[str, Any], *, finish_reason: str | None = None, logprobs: Sequence[Json] = ()
@@ -414,11 +426,15 @@ class Collector:
     reasoning: list[str] = field(default_factory=list)
     logprobs: list[Json] = field(default_factory=list)
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    cited: Cited | None = None
     finish: Finish | None = None
 
-    def add(self, event: Delta | Finish) -> None:
+    def add(self, event: Delta | Cited | Finish) -> None:
         if isinstance(event, Finish):
             self.finish = event
+            return
+        if isinstance(event, Cited):
+            self.cited = event
             return
         self.content.append(event.content)
         self.reasoning.append(event.reasoning)
@@ -440,6 +456,8 @@ class Collector:
     def _message(self) -> dict[str, Any]:
         content, reasoning = "".join(self.content), "".join(self.reasoning)
         message: dict[str, Any] = {"role": "assistant", "content": content if content or not self.calls else None}
+        if self.cited and self.cited.annotations is not None:
+            message["annotations"] = list(self.cited.annotations)
         if reasoning:
             message |= {"reasoning": reasoning, "reasoning_content": reasoning}
         if self.calls:
@@ -461,7 +479,7 @@ class Completion:
     answers: dict[int, Collector] = field(default_factory=dict)
     usage: Usage | None = None
 
-    def add(self, event: Delta | Finish) -> None:
+    def add(self, event: Delta | Cited | Finish) -> None:
         self.answers.setdefault(event.index, Collector()).add(event)
         if isinstance(event, Finish):
             self.usage = event.usage or self.usage
@@ -472,6 +490,12 @@ class Completion:
         finishes = (answer.finish for answer in self.answers.values() if answer.finish)
         return sorted({name for finish in finishes for name in finish.adjusted})
 
+    @property
+    def extension(self) -> Json:
+        """What a grounded answer has beside OpenAI's fields."""
+        found = (answer.cited.extension for answer in self.answers.values() if answer.cited)
+        return next((extension for extension in found if extension), {})
+
     def whole(self, head: Head, moe: Json | None = None) -> dict[str, Any]:
         """Return the whole object, with what ``moe`` tells of the decision; every answer must have got its Finish."""
         completion = {
@@ -481,6 +505,7 @@ class Completion:
             "model": head.model,
             "choices": [answer.choice(index) for index, answer in sorted(self.answers.items())],
             "usage": usage(self.usage or Usage()),
+            **self.extension,
         }
         told = dict(moe or {}) | ({"adjusted": self.adjusted} if self.adjusted else {})
         return completion | {"moe": told} if told else completion

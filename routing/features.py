@@ -40,13 +40,15 @@ TASKS: Mapping[str, re.Pattern[str]] = {
 class Asker:
     """Who asks, and how: ``key`` and ``group`` are names of an API key, and ``tenant`` tells keys apart.
 
-    Names of headers are lower-case.
+    Names of headers are lower-case. ``evidence`` is how strong the knowledge base's evidence for the question is, 0 to
+    1, by collection; it lacks those that nobody looked at.
     """
 
     key: str = ""
     group: str = ""
     tenant: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
 
 _NOTHING = Reading(head="", tail="", body="", fenced=False, quoted=False)

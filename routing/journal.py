@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from channels.db import database_sync_to_async
@@ -22,6 +22,7 @@ from routing.models import DecisionRecord
 
 logger = logging.getLogger("routing")
 
+Record = TypeVar("Record", bound=models.Model)
 CAPACITY = 10_000
 CAPACITY_CHARACTERS = 50_000_000
 """What the kept prompts may hold together: long ones must not fill the memory while the database is away."""
@@ -109,7 +110,7 @@ class Journal:
                 if len(records) > 1:
                     _copy(records)
                 else:  # the one that a whole batch failed of: it may be there already
-                    DecisionRecord.objects.bulk_create([_storable(one) for one in records], ignore_conflicts=True)
+                    DecisionRecord.objects.bulk_create([storable(one) for one in records], ignore_conflicts=True)
         except Exception as error:
             if isinstance(error, Error | OSError) and not isinstance(error, DataError | IntegrityError):
                 raise
@@ -217,7 +218,7 @@ def _copy(records: Sequence[DecisionRecord]) -> None:
     names = ", ".join(connection.ops.quote_name(column.column or "") for column in columns)
     table = connection.ops.quote_name(DecisionRecord._meta.db_table)
     with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
-        for record in map(_storable, records):
+        for record in map(storable, records):
             copy.write_row([_column(column, getattr(record, column.attname)) for column in columns])
 
 
@@ -225,9 +226,9 @@ def _column(column: "models.Field[Any, Any]", value: Any) -> Any:
     return orjson.dumps(value).decode() if isinstance(column, models.JSONField) else value
 
 
-def _storable(record: DecisionRecord) -> DecisionRecord:
+def storable(record: Record) -> Record:
     """Return ``record`` without what clients can send and PostgreSQL cannot store."""
-    for column in DecisionRecord._meta.concrete_fields:
+    for column in record._meta.concrete_fields:
         value = getattr(record, column.attname)
         if isinstance(column, models.JSONField):
             setattr(record, column.attname, _plain(value))

@@ -235,6 +235,15 @@ def _values_implied(wide: Rule, narrow: Rule) -> bool:
     )
 
 
+def _evidence_implied(wide: Rule, narrow: Rule) -> bool:
+    if wide.min_evidence is None:
+        return True
+    if narrow.min_evidence is None or narrow.min_evidence < wide.min_evidence:
+        return False
+    # Strong evidence in one of a few is strong evidence in one of more.
+    return set(narrow.evidence_from) <= set(wide.evidence_from)
+
+
 def _time_implied(wide: Rule, narrow: Rule) -> bool:
     if wide.weekdays:
         # After midnight a window belongs to the day before: days compare only where the windows do.
@@ -275,6 +284,7 @@ _IMPLIED: tuple[Callable[[Rule, Rule], bool], ...] = (
     _pattern_implied,
     _words_implied,
     _exclusions_implied,
+    _evidence_implied,
     _time_implied,
 )
 
@@ -290,6 +300,7 @@ def conditions_in_words(rule: Rule) -> str:
 def _conditions(rule: Rule) -> Iterator[str]:
     yield from _word_conditions(rule)
     yield from _request_conditions(rule)
+    yield from _evidence_conditions(rule)
     yield from _asker_conditions(rule)
     if rule.weekdays:
         yield "on " + ", ".join(WEEKDAYS[day][:3] for day in sorted(rule.weekdays) if day < len(WEEKDAYS))
@@ -311,6 +322,11 @@ def _request_conditions(rule: Rule) -> Iterator[str]:
         yield f"at most {rule.max_tokens} tokens"
     if rule.languages:
         yield f"language {_some(rule.languages, 'or')}"
+
+
+def _evidence_conditions(rule: Rule) -> Iterator[str]:
+    if rule.min_evidence is not None:
+        yield f"evidence of {rule.min_evidence:g} in {_some(rule.evidence_from, 'or')}"
 
 
 def _asker_conditions(rule: Rule) -> Iterator[str]:

@@ -114,6 +114,12 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _Wrong("must be a number")
+    return float(value)
+
+
 def _texts(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise _Wrong("must be a list of texts")
@@ -189,6 +195,8 @@ _COLUMNS: Mapping[str, _Field] = {
     "weekdays": _Field(_weekdays, _shown_weekdays),
     "from_time": _Field(_time, _shown_time),
     "until_time": _Field(_time, _shown_time),
+    "min_evidence": _Field(_number),
+    "evidence_collections": _Field(_texts),
     "collections": _Field(_texts),
     "overrides": _Field(_mapping),
     "system_mode": _Field(_text),

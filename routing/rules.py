@@ -53,6 +53,8 @@ class Rule:
     weekdays: frozenset[int] = frozenset()
     from_time: dt.time | None = None
     until_time: dt.time | None = None
+    min_evidence: float | None = None
+    evidence_collections: tuple[str, ...] = ()
 
     expert: str | None = None
     candidates: tuple[str, ...] = ()
@@ -75,7 +77,13 @@ class Rule:
     @property
     def reads_words(self) -> bool:
         """Whether it depends on what is written."""
-        return bool(self.keywords or self.all_keywords or self.none_keywords or self.pattern)
+        words = self.keywords or self.all_keywords or self.none_keywords or self.pattern
+        return bool(words) or self.min_evidence is not None
+
+    @property
+    def evidence_from(self) -> tuple[str, ...]:
+        """The collections whose evidence it looks at: those named for it, else those it grounds answers in."""
+        return self.evidence_collections or self.collections
 
     @property
     def has_effect(self) -> bool:
@@ -260,6 +268,16 @@ def window(rule: Rule) -> str:
     return f"{start} {end}".strip()
 
 
+def _evidence(rule: Rule, seen: Occasion) -> Ruling:
+    found = {slug: seen.asker.evidence[slug] for slug in rule.evidence_from if slug in seen.asker.evidence}
+    if not found:
+        return False, f"what {_or(rule.evidence_from)} holds on it is not known"
+    best = max(found, key=lambda slug: found[slug])
+    if found[best] < (rule.min_evidence or 0.0):
+        return False, f"evidence in {best} is {found[best]:.2f}, not at least {rule.min_evidence:g}"
+    return True, f"evidence in {best} is {found[best]:.2f}"
+
+
 def _any_words(rule: Rule, seen: Occasion) -> Ruling:
     found = rule.compiled.any.first(seen.words(rule.look_in))
     return (False, "found none of its keywords") if found is None else (True, f"found “{found}”")
@@ -312,6 +330,7 @@ CONDITIONS: tuple[tuple[Callable[[Rule], bool], Condition], ...] = (
     (lambda rule: bool(rule.headers), _headers),
     (lambda rule: bool(rule.metadata), _metadata),
     (lambda rule: bool(rule.weekdays) or rule.from_time is not None or rule.until_time is not None, _time),
+    (lambda rule: rule.min_evidence is not None, _evidence),
     (lambda rule: bool(rule.keywords), _any_words),
     (lambda rule: bool(rule.all_keywords), _all_words),
     (lambda rule: bool(rule.none_keywords), _none_words),

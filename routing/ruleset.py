@@ -66,6 +66,8 @@ def rule_of(row: RoutingRule) -> Rule:
         weekdays=frozenset(row.weekdays),
         from_time=row.from_time,
         until_time=row.until_time,
+        min_evidence=row.min_evidence,
+        evidence_collections=tuple(row.evidence_collections),
         expert=row.expert.slug if row.expert else None,
         candidates=tuple(expert.slug for expert in row.candidates.all()),
         collections=tuple(row.collections),

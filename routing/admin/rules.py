@@ -64,6 +64,7 @@ class RoutingRuleForm(forms.ModelForm):
     keys = _lines("keys")
     groups = _lines("groups")
     collections = _lines("collections")
+    evidence_collections = _lines("evidence_collections")
     has_images = _flag("has_images")
     has_tools = _flag("has_tools")
     wants_json = _flag("wants_json")
@@ -80,7 +81,8 @@ class RoutingRuleForm(forms.ModelForm):
         fields = (
             *("name", "priority", "enabled", "note", "look_in", "keywords", "all_keywords", "none_keywords", "pattern"),
             *("has_images", "has_tools", "wants_json", "min_tokens", "max_tokens", "languages", "keys", "groups"),
-            *("headers", "metadata", "profiles", "weekdays", "from_time", "until_time", "expert", "candidates"),
+            *("headers", "metadata", "profiles", "weekdays", "from_time", "until_time", "min_evidence"),
+            *("evidence_collections", "expert", "candidates"),
             *("collections", "overrides", "system_mode", "system_text", "stop", "interrupts"),
         )
         widgets = {
@@ -245,6 +247,10 @@ class RoutingRuleAdmin(TryPages, RuleFilePages):
             {"fields": (("has_images", "has_tools", "wants_json"), ("min_tokens", "max_tokens"), "languages")},
         ),
         ("When: who asks", {"fields": ("keys", "groups", "headers", "metadata", "profiles"), "classes": ("collapse",)}),
+        (
+            "When: the knowledge base",
+            {"fields": ("min_evidence", "evidence_collections"), "classes": ("collapse",)},
+        ),
         ("When: the time", {"fields": ("weekdays", ("from_time", "until_time")), "classes": ("collapse",)}),
         (
             "Then",

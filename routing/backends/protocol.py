@@ -116,12 +116,30 @@ class ResponseFormat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grounding:
+    """What a client says of grounding its answer in the knowledge base; what is None or empty it leaves to others.
+
+    ``wanted`` False keeps an answer ungrounded whatever rules and profiles say. ``collections`` are slugs, ``filters``
+    a tree of comparisons that was checked, ``mode`` hybrid, vector or text. ``condense`` False searches a follow-up
+    as it stands.
+    """
+
+    wanted: bool = True
+    collections: tuple[str, ...] = ()
+    top_k: int | None = None
+    filters: Json | None = None
+    mode: str | None = None
+    condense: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
     """A chat completion as a client asked for it, checked.
 
     ``n`` is how many answers; each is a call of its own. ``tool_choice`` is "none", "auto", "required" or
     ``{"type": "function", "function": {"name": …}}``. ``metadata`` are a client's labels, which rules may look at, and
-    ``explain`` asks for the decision's why in the answer. ``ignored`` names what the client sent and nobody here reads.
+    ``explain`` asks for the decision's why in the answer. ``grounding`` is None for a client that says nothing of it.
+    ``ignored`` names what the client sent and nobody here reads.
     """
 
     model: str
@@ -144,6 +162,7 @@ class ChatRequest:
     verbosity: str | None = None
     metadata: Json = field(default_factory=dict)
     explain: bool = False
+    grounding: Grounding | None = None
     ignored: tuple[str, ...] = field(default=(), compare=False)
 
     @property

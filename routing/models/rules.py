@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from routing.models.experts import Expert, validate_defaults
@@ -143,6 +143,22 @@ class RoutingRule(models.Model):
         null=True, blank=True, help_text="Earlier than the start means the next day, as in 22:00 to 06:00."
     )
 
+    # --- when: the knowledge base
+    min_evidence = models.FloatField(
+        "evidence",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="At least this strength, 0 to 1, of the best passage on the last user message. Each such message is "
+        "then searched for before it is routed. What is too weak for answers is said by each collection's threshold.",
+    )
+    evidence_collections = ArrayField(
+        models.SlugField(max_length=100),
+        blank=True,
+        default=list,
+        help_text="In any of these collections, one a line. Empty: in those that answers are grounded in, below.",
+    )
+
     # --- then
     expert = models.ForeignKey(
         Expert, null=True, blank=True, on_delete=models.CASCADE, related_name="rules", help_text="Who answers then."
@@ -195,6 +211,7 @@ class RoutingRule(models.Model):
             ("max_tokens", self._check_tokens),
             ("until_time", self._check_window),
             ("system_text", self._check_system),
+            ("evidence_collections", self._check_evidence),
         ):
             try:
                 check()
@@ -231,6 +248,12 @@ class RoutingRule(models.Model):
     def _check_window(self) -> None:
         if self.from_time is not None and self.from_time == self.until_time:
             raise ValidationError("The window ends when it begins. Leave both empty for the whole day.")
+
+    def _check_evidence(self) -> None:
+        if self.min_evidence is not None and not (self.evidence_collections or self.collections):
+            raise ValidationError("Name the collections in which evidence is looked for.")
+        if self.min_evidence is None and self.evidence_collections:
+            raise ValidationError("Say how strong the evidence in these must be, or leave them out.")
 
     def _check_system(self) -> None:
         if self.system_mode and not self.system_text.strip():

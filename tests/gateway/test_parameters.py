@@ -43,6 +43,13 @@ SAMPLES: dict[str, Any] = {
     "chat_template_kwargs.thinking": True,
     "options.stop": ["x"],
     "options.num_ctx": 4096,
+    "use_rag": True,
+    "rag_collections": ["handbook"],
+    "rag": {"top_k": 3},
+    "rag.collections": ["handbook"],
+    "rag.filters": {"type": "eq", "key": "team", "value": "sales"},
+    "rag.mode": "text",
+    "rag.condense": False,
 }
 
 

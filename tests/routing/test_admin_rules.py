@@ -96,6 +96,8 @@ def test_every_condition_and_action_can_be_entered(admin_client, experts):
         weekdays=["0", "6"],
         from_time="22:00",
         until_time="06:00",
+        min_evidence="0.5",
+        evidence_collections="handbook\nwiki",
         candidates=[experts["code"].pk, experts["math"].pk],
         collections="manuals",
         overrides='{"temperature": 0}',
@@ -120,6 +122,7 @@ def test_every_condition_and_action_can_be_entered(admin_client, experts):
         False,
         True,
     )
+    assert (rule.min_evidence, rule.evidence_collections) == (0.5, ["handbook", "wiki"])
     assert set(rule.candidates.all()) == {experts["code"], experts["math"]}
     assert list(rule.profiles.all()) == [profile]
     page = text_of(admin_client.get(f"{LIST}{rule.pk}/change/"))
@@ -147,6 +150,9 @@ def test_emptied_boxes_mean_nothing(admin_client, experts):
         ({"overrides": '{"temperature": 9}'}, "“temperature” must be a number from 0 to 2."),
         ({"min_tokens": "2", "max_tokens": "1"}, "This must be at least as many as the fewest tokens."),
         ({"from_time": "09:00", "until_time": "09:00"}, "The window ends when it begins."),
+        ({"min_evidence": "0.5"}, "Name the collections in which evidence is looked for."),
+        ({"min_evidence": "1.5", "collections": "a"}, "less than or equal to 1"),
+        ({"evidence_collections": "a"}, "Say how strong the evidence in these must be"),
         ({"system_mode": "insert"}, "Enter the text, or leave the system message alone."),
         ({"system_text": "Hello"}, "Say what to do with this text"),
         ({"expert": ""}, "This rule would do nothing."),

@@ -56,6 +56,7 @@ NIGHT = {"from_time": dt.time(22), "until_time": dt.time(6)}
         (NIGHT, {"from_time": dt.time(1), "until_time": dt.time(5)}),
         ({"from_time": dt.time(9)}, {"from_time": dt.time(10), "until_time": dt.time(12)}),
         ({"weekdays": frozenset({0})}, {"weekdays": frozenset({0}), "from_time": dt.time(9)}),
+        ({"min_evidence": 0.5, "collections": ("a", "b")}, {"min_evidence": 0.6, "evidence_collections": ("b",)}),
     ],
 )
 def test_what_fits_whenever_another_does(wide, narrow):
@@ -92,6 +93,9 @@ def test_what_fits_whenever_another_does(wide, narrow):
         ({"weekdays": frozenset({0})}, {"weekdays": frozenset({0})} | NIGHT),
         ({"from_time": dt.time(9), "until_time": dt.time(12)}, NIGHT),
         ({"from_time": dt.time(9)}, {}),
+        ({"min_evidence": 0.5, "collections": ("a",)}, {"collections": ("a",)}),
+        ({"min_evidence": 0.5, "collections": ("a",)}, {"min_evidence": 0.4, "collections": ("a",)}),
+        ({"min_evidence": 0.5, "collections": ("a",)}, {"min_evidence": 0.5, "collections": ("a", "b")}),
     ],
 )
 def test_what_need_not_fit_when_another_does(wide, narrow):
@@ -212,6 +216,7 @@ def test_findings_come_in_the_order_of_the_rules():
         ({"languages": ("en", "de"), "keys": ("ci-*",), "groups": ("g",)}, "language en or de; API key ci-*; group g"),
         ({"headers": {"x-team": "legal*"}, "metadata": {"p": "1"}}, "header x-team: legal*; metadata p: 1"),
         ({"profiles": frozenset({"b", "a"})}, "profile a or b"),
+        ({"min_evidence": 0.5, "evidence_collections": ("a", "b")}, "evidence of 0.5 in a or b"),
         ({"weekdays": frozenset({6, 0})} | NIGHT, "on Mon, Sun; from 22:00 until 06:00"),
     ],
 )

@@ -32,6 +32,8 @@ EVERYTHING = {
     "weekdays": [6, 0],
     "from_time": dt.time(22),
     "until_time": dt.time(6, 30, 15),
+    "min_evidence": 0.5,
+    "evidence_collections": ["handbook"],
     "collections": ["manuals"],
     "overrides": {"temperature": 0.1, "seed": 1, "top_p": 1e-07},
     "system_mode": "append",

@@ -443,6 +443,28 @@ def test_the_time_is_told(fields, reason):
     assert verdict(rule(**fields)).reason == reason
 
 
+# Evidence
+
+
+@pytest.mark.parametrize(
+    ("fields", "evidence", "fits", "reason"),
+    [
+        ({"min_evidence": 0.5, "collections": ("a",)}, {"a": 0.5}, True, "evidence in a is 0.50"),
+        ({"min_evidence": 0.5, "collections": ("a",)}, {"a": 0.49}, False, "evidence in a is 0.49, not at least 0.5"),
+        ({"min_evidence": 0.5, "collections": ("a",)}, {"b": 0.9}, False, "what a holds on it is not known"),
+        ({"min_evidence": 0.5, "evidence_collections": ("a", "b")}, {"a": 0.1, "b": 0.7}, True, "evidence in b is 0.70"),
+        ({"min_evidence": 0.5, "evidence_collections": ("a", "b")}, {"a": 0.6}, True, "evidence in a is 0.60"),
+        ({"min_evidence": 0.5, "evidence_collections": ("b",), "collections": ("a",)}, {"a": 0.9}, False, "what b holds"),
+        ({"min_evidence": 0.0, "collections": ("a",)}, {"a": 0.0}, True, "evidence in a is 0.00"),
+        ({"collections": ("a",)}, {}, True, "it has no condition"),
+    ],
+)  # fmt: skip
+def test_evidence_of_the_knowledge_base(fields, evidence, fits, reason):
+    judged = verdict(rule(**fields), asker=Asker(evidence=evidence))
+    assert judged.fits is fits
+    assert judged.reason.startswith(reason)
+
+
 # All rules
 
 
