@@ -367,7 +367,10 @@ def _parsed(text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"Line {mark.line + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise RuleFileError([f"{where}this is no YAML: {problem}."]) from error
+        # libyaml has a limit of its own and may meet it before _check_shape does.
+        too_deep = "nesting depth" in problem
+        said = "this is nested too deeply" if too_deep else f"this is no YAML: {problem}"
+        raise RuleFileError([f"{where}{said}."]) from error
     except (ValueError, OverflowError) as error:
         raise RuleFileError([f"This is no YAML: {error}."]) from error
 
