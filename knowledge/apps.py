@@ -1,6 +1,30 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from procrastinate.contrib.django.apps import ProcrastinateConfig
 
 
 class KnowledgeConfig(AppConfig):
     name = "knowledge"
     verbose_name = "Knowledge"
+
+    def ready(self) -> None:
+        post_migrate.connect(_after_migration, sender=self)
+
+
+def _after_migration(**_: Any) -> None:
+    from knowledge.inprocess import embedding_models_ensure
+
+    embedding_models_ensure()
+
+
+class QueueConfig(ProcrastinateConfig):
+    """The queue that ingestion jobs wait in; what of it concerns people is shown by the jobs' own pages."""
+
+    def ready(self) -> None:
+        from django.contrib import admin
+        from procrastinate.contrib.django.models import ProcrastinateJob
+
+        super().ready()
+        admin.site.unregister(ProcrastinateJob)

@@ -5,7 +5,7 @@ time. pgvector filters after the index scan, so a small share of a large table i
 two is decided here by counting, never by the planner, whose guess is wrong exactly there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
@@ -62,16 +62,28 @@ def _exactly(found: "QuerySet[Embedding]", vector: Vector, limit: int) -> list[t
 
 
 def _by_index(spec: ModelSpec, found: "QuerySet[Embedding]", vector: Vector, limit: int) -> list[tuple[int, float]]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-            "set_config('hnsw.ef_search', %s, true), set_config('hnsw.max_scan_tuples', %s, true)",
-            [str(max(EF_SEARCH, limit)), str(MOST_SCANNED)],
-        )
+    # Every other plan would have to sort, so the index is taken whatever the planner's statistics say.
+    _configure(
+        {
+            "hnsw.iterative_scan": "relaxed_order",
+            "hnsw.ef_search": max(EF_SEARCH, limit),
+            "hnsw.max_scan_tuples": MOST_SCANNED,
+            "enable_sort": "off",
+        }
+    )
     width = HalfVectorField(dimensions=spec.dimensions)
     rows = found.annotate(distance=CosineDistance(Cast(F("vector"), width), vector)).order_by("distance")
     cosines = _cosines(rows.values_list("chunk_id", "distance")[:limit])
+    _configure({"enable_sort": "on"})
     return sorted(cosines.items(), key=lambda row: -row[1])  # a relaxed scan is slightly out of order
+
+
+def _configure(values: Mapping[str, object]) -> None:
+    """Set parameters of the database for the rest of the transaction."""
+    with connection.cursor() as cursor:
+        pairs = [text for name, value in values.items() for text in (name, str(value))]
+        calls = ", ".join(["set_config(%s, %s, true)"] * len(values))
+        cursor.execute(f"SELECT {calls}", pairs)
 
 
 def _cosines(rows: "Iterable[tuple[int, float]]") -> dict[int, float]:
@@ -116,5 +128,4 @@ def index_drop(model: EmbeddingModel) -> None:
 def no_jit() -> None:
     """Turn the just-in-time compiler off for this transaction: it takes longer than any of these queries."""
     assert transaction.get_connection().in_atomic_block
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL jit = off")
+    _configure({"jit": "off"})
