@@ -6,8 +6,9 @@ A leg that cannot be asked is left out, and ``Retrieval.notes`` says so; only a 
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
-from channels.db import database_sync_to_async
+from django.db.models import QuerySet
 
 from knowledge import filters
 from knowledge.access import Access
@@ -20,6 +21,7 @@ from knowledge.ranking import Clock, Plan, Ranking, ranked
 from knowledge.repeats import without_repeats
 from knowledge.reranking import RERANKED, reranked
 from knowledge.scope import Manner, Scope, scope_of, stem_languages
+from knowledge.threads import in_thread
 from routing.exceptions import EndpointError
 from routing.language import language_of
 
@@ -103,7 +105,7 @@ async def _ranked(request: SearchRequest, access: Access) -> _Found:
     _check(request)
     clock = Clock()
     language = language_of(request.query)
-    scope, manner = await _in_thread(scope_of)(request, access, language=language)
+    scope, manner = await in_thread(scope_of)(request, access, language=language)
     clock.step("collections", ", ".join(scope.collections.values()) or "none")
     if not scope.chunks:
         note = "These collections hold nothing yet." if scope.collections else "There is no collection you may read."
@@ -121,7 +123,7 @@ async def _ranked(request: SearchRequest, access: Access) -> _Found:
         vectors=vectors,
         only=_only(request, scope),
     )
-    ranking = await _in_thread(ranked)(scope, plan)
+    ranking = await in_thread(ranked)(scope, plan)
     return _Found(
         request=request,
         scope=scope,
@@ -173,7 +175,7 @@ def _together(vectors: list[Vector]) -> Vector:
     return [value + sum(rest) / len(others) for value, *rest in zip(first, *others, strict=True)]
 
 
-def _only(request: SearchRequest, scope: Scope):  # type: ignore[no-untyped-def]
+def _only(request: SearchRequest, scope: Scope) -> QuerySet[Any] | None:
     if request.filters is None:
         return None
     try:
@@ -187,10 +189,4 @@ async def _passages(found: _Found, *, limit: int, neighbours: int | None = None)
     around = found.manner.neighbours if neighbours is None else neighbours
     if not found.ranking.scores:
         return ()
-    rows: tuple[Passage, ...] = await _in_thread(passages_of)(found.ranking, limit=limit, neighbours=around)
-    return rows
-
-
-def _in_thread(function):  # type: ignore[no-untyped-def]
-    # A thread of its own for each: searches run side by side and never stand behind Django's one shared thread.
-    return database_sync_to_async(function, thread_sensitive=False)
+    return await in_thread(passages_of)(found.ranking, limit=limit, neighbours=around)

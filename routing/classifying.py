@@ -49,7 +49,8 @@ class Opinion:
 
 
 class Embedder(Protocol):
-    model_id: str
+    @property
+    def model_id(self) -> str: ...
 
     def embed(self, text: str) -> Any: ...
 
