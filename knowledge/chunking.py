@@ -38,7 +38,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A chunk before it is stored: ``header`` is embedded before ``text`` and shown apart from it."""
+    """A chunk before it is stored: ``header`` is embedded before ``text`` and shown apart from it.
+
+    The first chunk of a section begins with the section's heading, as the document does.
+    """
 
     ordinal: int
     text: str
@@ -54,6 +57,9 @@ class Piece:
     def embedded(self, *, with_header: bool) -> str:
         """Return the text that stands for the chunk."""
         header = self.header if with_header else ""
+        own = self.heading.rpartition(SEPARATOR)[2]
+        if own and self.text.startswith(f"{own}\n"):
+            header = header.removesuffix(own).removesuffix(SEPARATOR)
         return f"{header}\n{self.text}" if header else self.text
 
     def hash(self, *, with_header: bool) -> str:
@@ -67,7 +73,9 @@ def chunked(title: str, blocks: Sequence[Block], cut: Cut, count: Count) -> Iter
     for section in _sections(title, blocks):
         header = _fitting_header(title, section.path, cut, count) if cut.header else ("", "")
         room = max(16, cut.tokens - (count(SEPARATOR.join(filter(None, header))) + 1 if any(header) else 0))
-        for part in _packed(_units(section.blocks, room, cut.overlap, count), room, cut.overlap):
+        opening = _opening(section, room, count)
+        units = _units(section.blocks, room - opening.tokens, cut.overlap, count)
+        for part in _packed(units, room, cut.overlap, opening):
             yield Piece(
                 ordinal=ordinal,
                 text=part.text,
@@ -84,7 +92,10 @@ def chunked(title: str, blocks: Sequence[Block], cut: Cut, count: Count) -> Iter
 
 @dataclass(slots=True)
 class _Section:
+    """``path`` are the headings above its text, ``own`` the last of them where the text is to begin with it."""
+
     path: tuple[str, ...]
+    own: str = ""
     blocks: list[Block] = field(default_factory=list)
 
 
@@ -104,7 +115,8 @@ def _sections(title: str, blocks: Iterable[Block]) -> Iterator[_Section]:
         path = [one for one in path if one[0] < level] + [(level, " ".join(block.text.split()))]
         names = tuple(text for _, text in path)
         # The document's own title, said again as its first heading, is no heading within it.
-        section = _Section(names[1:] if names and names[0].casefold() == title.casefold() else names)
+        names = names[1:] if names[0].casefold() == title.casefold() else names
+        section = _Section(names, own=names[-1] if names else "")
     if section.blocks:
         yield section
     elif section.path:
@@ -113,7 +125,14 @@ def _sections(title: str, blocks: Iterable[Block]) -> Iterator[_Section]:
 
 def _bare_heading(section: _Section, page: int | None) -> _Section:
     text = Block(kind=BlockKind.TEXT, text=section.path[-1], page=page)
-    return _Section(section.path[:-1], [text])
+    return _Section(section.path[:-1], blocks=[text])
+
+
+def _opening(section: _Section, room: int, count: Count) -> "_Unit":
+    """Return a section's own heading as the beginning of its text; an empty one where it would take too much of it."""
+    tokens = count(section.own) if section.own else 0
+    own = section.own if tokens * HEADER_SHARE <= room else ""
+    return _Unit(own, tokens if own else 0, section.blocks[0].page, "")
 
 
 def _fitting_header(title: str, path: tuple[str, ...], cut: Cut, count: Count) -> tuple[str, str]:
@@ -272,9 +291,9 @@ class _Part:
         return "".join(written)
 
 
-def _packed(units: Iterable[_Unit], room: int, overlap: int) -> Iterator[_Part]:
+def _packed(units: Iterable[_Unit], room: int, overlap: int, opening: _Unit) -> Iterator[_Part]:
     """Yield parts filled with units up to ``room`` tokens, the end of one repeated at the beginning of the next."""
-    part = _Part()
+    part = _Part([opening], opening.tokens) if opening.text else _Part()
     for unit in units:
         if part.units and not part.with_room_for(unit, room):
             yield part

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from knowledge.blocks import Block, BlockKind
 from knowledge.parsing.chart import write_chart
 from knowledge.parsing.draft import Draft
 from knowledge.parsing.failure import broken
@@ -39,9 +40,22 @@ def read(source: Source, draft: Draft) -> None:
             missing.append(number)
             continue
         draft.page = number
+        before = len(draft.blocks)
         _Slide(package, part, draft).write(found)
+        _number(draft, before)
+    draft.title = draft.title or source.stem  # rather than a slide's number
     if missing:
         draft.warn(f"Slides that are missing in the file: {', '.join(map(str, missing))}.")
+
+
+def _number(draft: Draft, start: int) -> None:
+    """Put a slide's number above its blocks, those from ``start`` on: "on slide 3" is how people speak of it."""
+    if len(draft.blocks) == start:
+        return
+    title = next((block.text for block in draft.blocks[start:] if block.kind is BlockKind.HEADING), "")
+    draft.title = draft.title or title
+    number = Block(kind=BlockKind.HEADING, text=f"Slide {draft.page}", level=1, page=draft.page)
+    draft.blocks.insert(start, number)
 
 
 def _relation_id(element: "_Element") -> str:
@@ -77,7 +91,7 @@ class _Slide:
         elif name == "pic" or child(shape, "txBody") is None:
             self._draft.text(_described(shape))
         elif placeholder in TITLES:
-            self._draft.heading(" ".join(_paragraphs(child(shape, "txBody"))), 1)
+            self._draft.heading(" ".join(_paragraphs(child(shape, "txBody"))), 2)
         else:
             self._draft.text("\n".join(_paragraphs(child(shape, "txBody"))))
 

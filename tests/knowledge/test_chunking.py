@@ -41,13 +41,20 @@ def test_short_sections_are_a_chunk_each_with_their_path():
     )
     assert [(piece.heading, piece.text) for piece in found] == [
         ("", "Preface."),
-        ("Install", "Run it."),
-        ("Install › Linux", "Use apt."),
-        ("Use", "Ask."),
+        ("Install", "Install\n\nRun it."),
+        ("Install › Linux", "Linux\n\nUse apt."),
+        ("Use", "Use\n\nAsk."),
     ]
     assert [piece.ordinal for piece in found] == [0, 1, 2, 3]
-    assert found[2].embedded(with_header=True) == "Guide › Install › Linux\nUse apt."
-    assert found[2].embedded(with_header=False) == "Use apt."
+    # The heading that the text begins with is not said twice.
+    assert found[2].embedded(with_header=True) == "Guide › Install\nLinux\n\nUse apt."
+    assert found[2].embedded(with_header=False) == "Linux\n\nUse apt."
+
+
+def test_only_the_first_chunk_of_a_section_begins_with_its_heading():
+    found = pieces([heading("Install"), *(paragraph(f"Paragraph {number} here.") for number in range(20))])
+    assert [piece.text.startswith("Install\n\nParagraph") for piece in found] == [True, False, False]
+    assert found[1].embedded(with_header=True).startswith("Guide › Install\nParagraph")
 
 
 def test_the_documents_title_as_its_first_heading_is_said_once():
@@ -57,12 +64,12 @@ def test_the_documents_title_as_its_first_heading_is_said_once():
 
 def test_a_heading_with_nothing_under_it_is_still_found():
     found = pieces([heading("One"), heading("Two"), paragraph("Text."), heading("Last")])
-    assert [piece.text for piece in found] == ["One", "Text.", "Last"]
+    assert [piece.text for piece in found] == ["One", "Two\n\nText.", "Last"]
 
 
 def test_a_heading_above_its_subheading_is_not_repeated_as_text():
     found = pieces([heading("Chapter"), heading("Part", 2), paragraph("Text.")])
-    assert [(piece.heading, piece.text) for piece in found] == [("Chapter › Part", "Text.")]
+    assert [(piece.heading, piece.text) for piece in found] == [("Chapter › Part", "Part\n\nText.")]
 
 
 def test_paragraphs_are_kept_together_while_they_fit():

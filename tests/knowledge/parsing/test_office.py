@@ -106,9 +106,11 @@ def test_slides_in_the_order_they_are_shown():
     ]
     parsed = parse(pptx(slides, notes="Say hello."), name="talk.pptx")
     assert [(block.page, *pair) for block, pair in zip(parsed.blocks, told(parsed), strict=True)] == [
-        (1, "h1", "First"),
+        (1, "h1", "Slide 1"),
+        (1, "h2", "First"),
         (1, "text", "Below the title\nand more"),
         (1, "text", "Notes: Say hello."),
+        (2, "h1", "Slide 2"),
         (2, "text", "In a group"),
         (2, "text", "Picture: A red bridge"),
     ]
@@ -126,7 +128,7 @@ def test_a_table_on_a_slide():
         f"<a:tr>{cell('2025', high)}{cell('1', wide)}{cell('', covered)}</a:tr>"
         f"<a:tr>{cell('', below)}{cell('2')}{cell('3')}</a:tr></a:tbl></a:graphicData></a:graphic></p:graphicFrame>"
     )
-    assert read(pptx([table])) == [("table", "Year | Plan | Real\n2025 | 1\n2025 | 2 | 3")]
+    assert read(pptx([table]))[1:] == [("table", "Year | Plan | Real\n2025 | 1\n2025 | 2 | 3")]
 
 
 def test_a_chart_on_a_slide_is_a_table():
@@ -149,7 +151,7 @@ def test_a_chart_on_a_slide_is_a_table():
     base = _members(pptx([frame]))
     base["ppt/slides/_rels/slide1.xml.rels"] = relations(("k", "chart", "../charts/c.xml"))
     base["ppt/charts/c.xml"] = chart
-    assert read(zipped(base)) == [("text", "Chart: Money"), ("table", " | Sales | Costs\nQ1 | 3 | 1\nQ2 | 4 | 2")]
+    assert read(zipped(base))[1:] == [("text", "Chart: Money"), ("table", " | Sales | Costs\nQ1 | 3 | 1\nQ2 | 4 | 2")]
 
 
 def _members(data):
