@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.auth import keys
+from knowledge.tracing import write_traces
 from routing.catalog import catalog
 from routing.classifying import shared_classifying
 from routing.journal import write_journal
@@ -29,6 +30,7 @@ def start_background() -> None:
         _tasks[loop] = [
             loop.create_task(follow_changes(), name="follow changes"),
             loop.create_task(write_journal(), name="write journal"),
+            loop.create_task(write_traces(), name="write retrieval traces"),
             loop.create_task(warm_up(), name="warm up"),
             loop.create_task(keep_trained(), name="keep trained"),
         ]

@@ -114,6 +114,7 @@ class Supervisor:
         self.stop_requested = threading.Event()
         self.model: Child | None = None
         self.workers: list[Child] = []
+        self.ingestion: Child | None = None
         self.postgres: EmbeddedPostgres | None = None
 
     def run(self) -> None:
@@ -143,6 +144,7 @@ class Supervisor:
         except BaseException:
             first_start.secrets_forget(found)  # nobody was shown them
             raise
+        self._start_ingestion()
         self.write(
             banner.text(
                 url=url_of(listening.getsockname()),
@@ -163,6 +165,11 @@ class Supervisor:
             worker.start()
             self.workers.append(worker)
         self._wait_until(lambda: answers(listening.getsockname(), "/health/live"), what="the web server")
+
+    def _start_ingestion(self) -> None:
+        if settings.INGESTION_CONCURRENCY > 0:
+            self.ingestion = Child("ingestion", [sys.executable, "-m", "moe_site.ingestion"])
+            self.ingestion.start()
 
     def _prepare_database(self) -> None:
         if not settings.DATABASE_URL:
@@ -225,13 +232,14 @@ class Supervisor:
                 logger.error("%s", error)
 
     def _children(self) -> list[Child]:
-        return [*self.workers, *([self.model] if self.model else [])]
+        return [child for child in (*self.workers, self.ingestion, self.model) if child]
 
     # --- down ------------------------------------------------------------------------------------
 
     def _take_down(self) -> None:
-        """Stop what answers before what it asks: workers, then the model, then the database."""
-        for group in (self.workers, [self.model] if self.model else []):
+        """Stop what asks before what it asks: workers and ingestion, then the model, then the database."""
+        asking = [*self.workers, *([self.ingestion] if self.ingestion else [])]
+        for group in (asking, [self.model] if self.model else []):
             deadline = time.monotonic() + STOP_SECONDS
             for child in group:
                 child.ask_to_stop()

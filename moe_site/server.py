@@ -9,21 +9,67 @@ from typing import Any
 
 from daphne import http_protocol
 from daphne.server import Server
+from django.conf import settings
 from twisted.internet import defer, reactor
 from twisted.web.http import Request as TwistedRequest
 
+from gateway.errors import BodyTooLarge, http_response
+from gateway.middleware import request_id
 from moe_site.background import start_background, stop_background
 
 DRAIN_SECONDS = 5.0
+LINGER_SECONDS = 10.0
 
 
 class Request(http_protocol.WebRequest):
     """daphne's request, of which Twisted neither parses forms (Django does) nor wraps each write in a proxy.
 
     Measured on a stream of 200 pieces: a tenth of the processor time.
+
+    Twisted puts a body on disk before anybody sees it. One that is larger than MAX_BODY_BYTES is refused as soon as
+    that is known; what else comes of it is read and dropped for a while, since most clients look for an answer only
+    when they have sent everything, and would lose it if the connection were closed on them.
     """
 
+    _body_bytes = 0
+    _is_refused = False
+
+    def gotLength(self, length: int | None) -> None:
+        if length is not None and length > settings.MAX_BODY_BYTES:
+            super().gotLength(0)
+            self._refuse()
+        else:
+            super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._body_bytes += len(data)
+        if self._body_bytes > settings.MAX_BODY_BYTES and not self._is_refused:
+            self._refuse()
+        if not self._is_refused:
+            super().handleContentChunk(data)
+
+    def _refuse(self) -> None:
+        self._is_refused = True
+        self.requestHeaders.removeHeader(b"expect")  # whoever asks before sending gets this answer and no other
+        self.channel.persistent = False
+        self.clientproto = b"HTTP/1.1"
+        response = http_response(BodyTooLarge())
+        given = self.requestHeaders.getRawHeaders(b"x-request-id", [b""])[0].decode("latin-1")
+        headers = [(name.encode(), value.encode()) for name, value in response.items()]
+        headers += [(b"Content-Length", str(len(response.content)).encode()), (b"Connection", b"close")]
+        headers += [(b"X-Request-ID", request_id(given).encode())]
+        self.handle_reply({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": response.content, "more_body": True})
+        reactor.callLater(LINGER_SECONDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if self.channel is not None and not self.finished:
+            self.channel.loseConnection()
+
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if self._is_refused:
+            self.finish()
+            return
         self.content.seek(0, 0)
         self.args: dict[bytes, list[bytes]] = {}
         self.method, self.uri, self.clientproto = command, path, version

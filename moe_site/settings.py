@@ -60,6 +60,12 @@ STREAM_HEARTBEAT_SECONDS = env.float("STREAM_HEARTBEAT_SECONDS", default=10.0)
 # --- decisions -----------------------------------------------------------------------------------
 DECISION_RETENTION_DAYS = env.int("DECISION_RETENTION_DAYS", default=30)
 
+# --- knowledge -----------------------------------------------------------------------------------
+# Ingestion jobs that run at the same time on this machine; 0: other machines run them.
+INGESTION_CONCURRENCY = env.int("INGESTION_CONCURRENCY", default=4)
+# Scanned PDFs are read by docling, where that is installed.
+KNOWLEDGE_OCR = env.bool("KNOWLEDGE_OCR", default=False)
+
 # --- database ------------------------------------------------------------------------------------
 # Empty: the embedded PostgreSQL under the data directory, started when the first connection is made.
 DATABASE_URL = env.str("DATABASE_URL", default="")
@@ -87,6 +93,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "knowledge.apps.QueueConfig",  # after the admin, whose index it leaves
 ]
 MIDDLEWARE = [
     "gateway.middleware.request_id_middleware",

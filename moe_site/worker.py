@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--socket", type=int, required=True, help="file descriptor of the listening socket")
     arguments = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "moe_site.settings")
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
 
     import uvloop
 
@@ -36,7 +36,7 @@ def main() -> None:
     server.run()
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
     """Drain when the supervisor is gone: its end of our standard input closes however it ended."""
     os.read(0, 1)  # returns when the other end is closed; nothing is ever written to it
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,433 @@
+"""Documents as they come, change and go.
+
+What comes is stored with the job that will read it in one transaction; the document is found as it was until the job
+publishes the new revision (knowledge/publishing.py). What is already there is a success that makes no work.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from knowledge.exceptions import CollectionNotFound, DocumentNotFound
+from knowledge.jobs import document_settle, job_end, staged_delete
+from knowledge.models import (
+    Chunk,
+    ChunkState,
+    Collection,
+    Document,
+    DocumentRevision,
+    DocumentStatus,
+    Embedding,
+    IngestionJob,
+    JobState,
+    RevisionState,
+    StoredContent,
+)
+from knowledge.models.chunks import ChunkQuerySet
+from knowledge.postings import ChunkTerms, Tally, chunk_terms, collection_tally, postings_delete, postings_write
+from knowledge.tasks import job_defer, job_withdraw
+from routing.exceptions import BadRequest
+
+CREATED, UPDATED, UNCHANGED = "created", "updated", "unchanged"
+
+REPLACED = "A newer version of the document came."
+CANCELLED = "It was cancelled before it was done."
+LONGEST_SOURCE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A document as somebody brings it; ``source`` is what it is recognised by when it comes again.
+
+    Of a document that is there already, an empty title, url, language or metadata leaves what it has.
+    """
+
+    source: str
+    name: str
+    data: bytes
+    mime: str = ""
+    title: str = ""
+    url: str = ""
+    language: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: Document.Origin = Document.Origin.UPLOAD
+    etag: str = ""
+    last_modified: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """``result`` is "created", "updated" or "unchanged"; ``job`` is what reads it, None if nothing has to be read."""
+
+    document: Document
+    job: IngestionJob | None
+    result: str
+
+
+def document_receive(
+    *, collection: Collection, incoming: Incoming, batch: UUID | None = None, again: bool = False, hold: float = 0
+) -> Received:
+    """Store what came and have it read, unless it is what is there or is being read already.
+
+    ``again`` has it read in any case. For ``hold`` seconds no worker takes the job: the caller runs it itself. Raises
+    BadRequest for a source that is too long or empty, CollectionNotFound if the collection was deleted meanwhile.
+    """
+    _check(incoming)
+    sha256 = sha256_of(incoming.data)
+    with _into(collection):
+        document, is_new = _locked(collection, incoming.source, origin=incoming.origin)
+        read_anew = _described(document, incoming) or again
+        pending, live = (None, None) if is_new else _wanted(document)
+        if not read_anew and pending is not None and is_content_of(pending, sha256=sha256, name=incoming.name):
+            return Received(document=document, job=pending.jobs.unfinished().first(), result=UNCHANGED)
+        if not is_new:
+            document_supersede(document)
+        if not read_anew and live is not None and is_made_alike(live, collection, sha256=sha256, name=incoming.name):
+            document_settle(document.pk, error="")
+            document.refresh_from_db()
+            return Received(document=document, job=None, result=UNCHANGED)
+        content_store(incoming.data, sha256)
+        revision = revision_add(document, sha256=sha256, name=incoming.name, mime=incoming.mime)
+        job = _job_add(document, revision=revision, batch=batch, hold=hold)
+    return Received(document=document, job=job, result=UPDATED if document.revision else CREATED)
+
+
+def page_receive(
+    *,
+    collection: Collection,
+    url: str,
+    metadata: Mapping[str, Any] | None = None,
+    batch: UUID | None = None,
+    hold: float = 0,
+) -> IngestionJob:
+    """Have the page at ``url`` fetched and read; one that waits to be fetched is not asked for twice.
+
+    Raises BadRequest for what is no address of a page.
+    """
+    source = _page_identity(url)
+    with _into(collection):
+        document, _ = _locked(collection, source, origin=Document.Origin.URL)
+        if metadata:
+            document.metadata = dict(metadata)
+        document.url = document.url or source
+        document.save(update_fields=["metadata", "url", "updated_at"])
+        waiting = document.jobs.unfinished().filter(url=source, revision=None).first()
+        return waiting or _job_add(document, url=source, batch=batch, hold=hold)
+
+
+def sitemap_receive(
+    *,
+    collection: Collection,
+    url: str,
+    metadata: Mapping[str, Any] | None = None,
+    batch: UUID | None = None,
+    hold: float = 0,
+) -> IngestionJob:
+    """Have every page of a sitemap, feed or site fetched and read. Raises BadRequest for what is no address."""
+    source = _page_identity(url)
+    with _into(collection):
+        job = IngestionJob.objects.create(
+            kind=IngestionJob.Kind.SITEMAP,
+            collection=collection,
+            url=source,
+            metadata=dict(metadata or {}),
+            batch=batch or uuid4(),
+        )
+        job_defer(job, seconds=hold)
+    return job
+
+
+def document_reingest(*, document: Document, batch: UUID | None = None) -> Received:
+    """Read a document's newest content again, as after a change of how its collection cuts or embeds.
+
+    Raises DocumentNotFound if it has none, or is gone.
+    """
+    with transaction.atomic():
+        document = _locked_again(document)
+        newest = document.revisions.order_by("-number").first()
+        if newest is None:
+            raise DocumentNotFound("The document was never there to be read. Upload it, or have its page fetched.")
+        return _read_again(document, newest, batch=batch)
+
+
+def document_update(
+    *,
+    document: Document,
+    title: str | None = None,
+    url: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    language: str | None = None,
+    enabled: bool | None = None,
+) -> Document:
+    """Change what is said of a document, and whether it is found.
+
+    Title and language go into its chunks: a change has it read again, and until then it is found as it was. Raises
+    DocumentNotFound if it is gone.
+    """
+    terms = _terms_of(document) if enabled and not document.enabled else {}
+    given = {"title": title, "url": url, "metadata": metadata, "language": language, "enabled": enabled}
+    with transaction.atomic():
+        document = _locked_again(document)
+        changed = {name: value for name, value in given.items() if value is not None}
+        changed = {name: value for name, value in changed.items() if value != getattr(document, name)}
+        for name, value in changed.items():
+            setattr(document, name, value)
+        document.save(update_fields=[*changed, "updated_at"])
+        if changed.keys() & {"title", "language"} and (wanted := next(filter(None, _wanted(document)), None)):
+            _read_again(document, wanted)
+        if "enabled" in changed:
+            _show(document, terms) if document.enabled else _hide(document)
+    return document
+
+
+def chunk_set_enabled(*, chunk: Chunk, enabled: bool) -> None:
+    """Let a chunk be found, or not. Raises DocumentNotFound if its document is gone."""
+    with transaction.atomic():
+        document = _locked_again(chunk.document)
+        chunk.refresh_from_db()
+        if chunk.enabled == enabled:
+            return
+        Chunk.objects.filter(pk=chunk.pk).update(enabled=enabled)
+        chunk.enabled = enabled
+        if chunk.state != ChunkState.LIVE or not document.enabled:
+            return
+        if enabled:
+            tally = postings_write(document.collection_id, {chunk.pk: _terms(document, chunk)})
+        else:
+            tally = Tally() - postings_delete([chunk.pk])
+        chunk.embeddings.update(findable=enabled)
+        collection_tally(document.collection_id, tally)
+
+
+def document_delete(*, document: Document) -> None:
+    """Delete a document with everything made of it, and the jobs that were to read it."""
+    with transaction.atomic():
+        row = Document.objects.select_for_update().filter(pk=document.pk).first()
+        if row is None:
+            return
+        for job in row.jobs.unfinished():
+            job_withdraw(job.queue_id)
+        found = list(Chunk.objects.findable().filter(document=row).values_list("pk", flat=True))
+        contents = list(row.revisions.values_list("content", flat=True).distinct())
+        tally = Tally() - postings_delete(found)
+        chunks_delete(row)
+        collection_id = row.collection_id
+        row.delete()
+        contents_forget(contents)
+        collection_tally(collection_id, tally)
+
+
+def chunks_delete(document: Document) -> None:
+    """Delete a document's chunks of all revisions, as the ORM would but without reading them into memory first."""
+    with connection.cursor() as cursor:
+        for statement in (
+            "DELETE FROM knowledge_posting WHERE chunk_id IN (SELECT id FROM knowledge_chunk WHERE document_id = %s)",
+            "DELETE FROM knowledge_embedding WHERE chunk_id IN (SELECT id FROM knowledge_chunk WHERE document_id = %s)",
+            "DELETE FROM knowledge_chunk WHERE document_id = %s",
+        ):
+            cursor.execute(statement, [document.pk])
+
+
+def job_cancel(*, job: IngestionJob) -> bool:
+    """Cancel a job that has not ended; the document stays as it was. Tell whether there was anything to cancel."""
+    with transaction.atomic():
+        if job.document_id is not None:
+            list(Document.objects.select_for_update(no_key=True).filter(pk=job.document_id).values_list("pk"))
+        row = IngestionJob.objects.select_for_update(no_key=True).filter(pk=job.pk).first()
+        if row is None or row.is_finished:
+            return False
+        job_end(row, JobState.CANCELLED, code="cancelled", message=CANCELLED)
+        job_withdraw(row.queue_id)
+    return True
+
+
+# --- for jobs that fetch what they read -----------------------------------------------------------------------
+
+
+def document_supersede(document: Document, *, keep: UUID | None = None) -> None:
+    """Shut out the jobs that read a document's earlier content, but for job ``keep``; its row must be locked."""
+    document.revisions.filter(state=RevisionState.PENDING).update(state=RevisionState.SUPERSEDED)
+    staged_delete(document.pk)
+    for job in document.jobs.unfinished():
+        if job.pk == keep:
+            continue
+        job_end(job, JobState.CANCELLED, code="superseded", message=REPLACED)
+        job_withdraw(job.queue_id)
+
+
+def revision_add(document: Document, *, sha256: str, name: str, mime: str) -> DocumentRevision:
+    """Add a revision that waits to be read to a document whose row is locked."""
+    highest = document.revisions.aggregate(Max("number"))["number__max"] or 0
+    return DocumentRevision.objects.create(
+        document=document, number=highest + 1, content_id=sha256, name=name[:500], declared_mime=mime[:150]
+    )
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def content_store(data: bytes, sha256: str) -> None:
+    """Keep ``data``, and keep others from deleting it until the transaction, which is to refer to it, ends."""
+    kept = StoredContent.objects.select_for_update(no_key=True).filter(pk=sha256).values_list("pk")
+    if not list(kept):
+        StoredContent.objects.bulk_create(
+            [StoredContent(sha256=sha256, data=data, size=len(data))],
+            update_conflicts=True,
+            unique_fields=["sha256"],
+            update_fields=["size"],
+        )
+
+
+def contents_forget(contents: list[str]) -> None:
+    """Delete those contents that no revision refers to any more."""
+    # Locked before it is looked who refers to them, by a statement of its own: whoever is about to has them locked.
+    kept = StoredContent.objects.select_for_update().filter(pk__in=contents).order_by("pk").values_list("pk", flat=True)
+    StoredContent.objects.filter(pk__in=list(kept), revisions=None).delete()
+
+
+def is_content_of(revision: DocumentRevision, *, sha256: str, name: str) -> bool:
+    return revision.content_id == sha256 and revision.name == name[:500]
+
+
+def is_made_alike(revision: DocumentRevision, collection: Collection, *, sha256: str, name: str) -> bool:
+    """Tell whether reading this content would make of it what ``revision`` is."""
+    return is_content_of(revision, sha256=sha256, name=name) and revision.recipe == collection.recipe
+
+
+# --- inside ---------------------------------------------------------------------------------------------------
+
+
+def _check(incoming: Incoming) -> None:
+    if not incoming.source or len(incoming.source) > LONGEST_SOURCE:
+        raise BadRequest(
+            f"A document's source (its file name, path or address) has 1 to {LONGEST_SOURCE:,} characters. "
+            "Give it a shorter one.",
+            param="source",
+        )
+
+
+def _page_identity(url: str) -> str:
+    from knowledge.web import identity
+
+    try:
+        source = identity(url)
+    except ValueError as error:
+        raise BadRequest(str(error), param="url") from error
+    if len(source) > LONGEST_SOURCE:
+        raise BadRequest(f"The address has more than {LONGEST_SOURCE:,} characters.", param="url")
+    return source
+
+
+@contextmanager
+def _into(collection: Collection) -> Iterator[None]:
+    """Open a transaction that adds to a collection; raises CollectionNotFound if it was deleted meanwhile."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError:  # what refers to what is only looked at in the end
+        if Collection.objects.filter(pk=collection.pk).exists():
+            raise
+        raise CollectionNotFound(f"The collection '{collection.slug}' was deleted meanwhile.") from None
+
+
+def _locked(collection: Collection, source: str, *, origin: Document.Origin) -> tuple[Document, bool]:
+    """Return the document that ``source`` stands for, with its row locked, and whether it was made just now."""
+    rows = Document.objects.select_for_update(no_key=True)
+    while True:  # others may make it or delete it between two of these statements
+        if document := rows.filter(collection=collection, source=source).first():
+            return document, False
+        try:
+            with transaction.atomic():
+                return Document.objects.create(collection=collection, source=source, origin=origin), True
+        except IntegrityError:
+            continue
+
+
+def _locked_again(document: Document) -> Document:
+    row = Document.objects.select_for_update(no_key=True).filter(pk=document.pk).first()
+    if row is None:
+        raise DocumentNotFound("The document was deleted meanwhile.")
+    return row
+
+
+def _described(document: Document, incoming: Incoming) -> bool:
+    """Write what comes with the content to a document; tell whether its chunks change by it."""
+    given = {
+        "title": incoming.title[:500],
+        "language": incoming.language[:8],
+        "url": incoming.url[:2000],
+        "metadata": dict(incoming.metadata),
+        "etag": incoming.etag[:300],
+        "last_modified": incoming.last_modified[:100],
+    }
+    changed = [name for name, value in given.items() if value and value != getattr(document, name)]
+    for name in changed:
+        setattr(document, name, given[name])
+    if changed:
+        document.save(update_fields=[*changed, "updated_at"])
+    return bool({"title", "language"} & {*changed})
+
+
+def _wanted(document: Document) -> tuple[DocumentRevision | None, DocumentRevision | None]:
+    """Return the revision that waits to be read, and the one that is found."""
+    rows = document.revisions.filter(state__in=(RevisionState.PENDING, RevisionState.LIVE))
+    by_state = {row.state: row for row in rows.order_by("number")}
+    return by_state.get(RevisionState.PENDING), by_state.get(RevisionState.LIVE)
+
+
+def _read_again(document: Document, revision: DocumentRevision, *, batch: UUID | None = None) -> Received:
+    document_supersede(document)
+    added = revision_add(document, sha256=revision.content_id, name=revision.name, mime=revision.declared_mime)
+    job = _job_add(document, revision=added, batch=batch)
+    return Received(document=document, job=job, result=UPDATED if document.revision else CREATED)
+
+
+def _job_add(
+    document: Document,
+    *,
+    revision: DocumentRevision | None = None,
+    url: str = "",
+    batch: UUID | None = None,
+    hold: float = 0,
+) -> IngestionJob:
+    job = IngestionJob.objects.create(
+        collection_id=document.collection_id, document=document, revision=revision, url=url, batch=batch or uuid4()
+    )
+    job_defer(job, seconds=hold)
+    document.status = DocumentStatus.PENDING
+    Document.objects.filter(pk=document.pk).update(status=document.status, updated_at=timezone.now())
+    return job
+
+
+def _terms(document: Document, chunk: Chunk) -> ChunkTerms:
+    return chunk_terms(title=document.title, heading=chunk.heading, text=chunk.text, language=chunk.language)
+
+
+def _live(document: Document) -> ChunkQuerySet:
+    return Chunk.objects.live().filter(document=document, enabled=True)
+
+
+def _terms_of(document: Document) -> dict[int, ChunkTerms]:
+    return {chunk.pk: _terms(document, chunk) for chunk in _live(document).iterator()}
+
+
+def _show(document: Document, counted: Mapping[int, ChunkTerms]) -> None:
+    """Let a document be found; ``counted`` are its chunks' terms as far as they were counted before the lock."""
+    terms = {chunk.pk: counted.get(chunk.pk) or _terms(document, chunk) for chunk in _live(document).iterator()}
+    tally = postings_write(document.collection_id, terms)
+    Embedding.objects.filter(chunk__in=_live(document).values("pk")).update(findable=True)
+    collection_tally(document.collection_id, tally)
+
+
+def _hide(document: Document) -> None:
+    tally = postings_delete(_live(document).values_list("pk", flat=True))
+    Embedding.objects.filter(chunk__in=_live(document).values("pk")).update(findable=False)
+    collection_tally(document.collection_id, Tally() - tally)
