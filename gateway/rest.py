@@ -1,6 +1,6 @@
 """What ties REST framework to the rest of the door: API keys, and errors in the shape OpenAI clients know."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http import Http404
@@ -8,6 +8,7 @@ from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from gateway.auth import Caller, identify, keys
 from gateway.errors import (
@@ -51,8 +52,24 @@ def _translate(exception: Exception, view: Any, request: Request) -> EndpointErr
         return PermissionDenied(str(exception.detail))
     if isinstance(exception, exceptions.UnsupportedMediaType):
         return UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    if isinstance(exception, exceptions.ValidationError):
+        where, words = _first_problem(exception.detail)
+        return BadRequest(f"'{where}': {words}" if where else words, param=where or None, code="invalid_value")
     if isinstance(exception, exceptions.ParseError):
         return BadRequest(f"The body is not valid JSON: {exception.detail}")
     if isinstance(exception, exceptions.APIException) and exception.status_code < 500:
         return BadRequest(str(exception.detail))
     return from_exception(exception)
+
+
+def _first_problem(detail: Any, where: str = "") -> tuple[str, str]:
+    """Return the first thing that a serializer found wrong: where, such as metadata or documents[2].title, and what."""
+    if isinstance(detail, Mapping):
+        name, inner = next(iter(detail.items()))
+        if name == api_settings.NON_FIELD_ERRORS_KEY:
+            return _first_problem(inner, where)
+        return _first_problem(inner, f"{where}.{name}" if where else str(name))
+    if isinstance(detail, Sequence) and not isinstance(detail, str):
+        place, inner = next((place, inner) for place, inner in enumerate(detail) if inner)
+        return _first_problem(inner, where if isinstance(inner, str) else f"{where}[{place}]")
+    return where, str(detail)

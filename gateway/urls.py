@@ -1,12 +1,14 @@
 """REST paths; those that stream are in moe_site/asgi.py."""
 
-from django.urls import path
+from django.urls import include, path
 
-from gateway import views
+from gateway import sources, views
 
 urlpatterns = [
     path("v1/models", views.Models.as_view()),
     path("v1/models/<path:name>", views.Model.as_view()),
+    path("v1/rag/", include("gateway.ragapi.urls")),
+    path("sources/<str:token>", sources.source),
     path("metrics", views.Metrics.as_view()),
     path("health/live", views.live),
     path("health/ready", views.ready),

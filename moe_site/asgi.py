@@ -14,6 +14,7 @@ from django.urls import path, re_path
 from gateway import native, surfaces
 from gateway.consumers import ChatCompletions
 from gateway.decisions import Decisions
+from gateway.ragapi import doors
 from moe_site.background import WithBackground
 
 
@@ -33,6 +34,8 @@ application = WithBackground(
                     path("v1/route", Decisions.as_asgi()),
                     path("v1/completions", surfaces.TextCompletions.as_asgi()),
                     path("v1/embeddings", surfaces.EmbeddingsDoor.as_asgi()),
+                    path("v1/rag/ingest", doors.Ingest.as_asgi()),
+                    path("v1/rag/search", doors.Search.as_asgi()),
                     path("api/chat", native.NativeChat.as_asgi()),
                     path("api/generate", native.NativeGenerate.as_asgi()),
                     path("api/embed", native.NativeEmbed.as_asgi()),
