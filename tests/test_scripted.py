@@ -52,7 +52,7 @@ def client(server: ScriptedServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def sdk(server: ScriptedServer) -> Iterator[openai.OpenAI]:
-    http = httpx.Client(timeout=5, verify=NO_TLS)
+    http = openai.DefaultHttpxClient(timeout=5, verify=NO_TLS)  # of whichever httpx this release is built on
     with openai.OpenAI(base_url=server.base_url_v1, api_key="none", max_retries=0, http_client=http) as opened:
         yield opened
 

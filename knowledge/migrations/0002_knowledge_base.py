@@ -12,292 +12,825 @@ import knowledge.passages
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('gateway', '0004_group'),
-        ('knowledge', '0001_vector_extension'),
-        ('routing', '0008_evidence_condition'),
+        ("gateway", "0004_group"),
+        ("knowledge", "0001_vector_extension"),
+        ("routing", "0008_evidence_condition"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='EmbeddingModel',
+            name="EmbeddingModel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='Of a model on model servers its tag there, for example <i>nomic-embed-text</i>.', max_length=200, unique=True)),
-                ('source', models.CharField(choices=[('in_process', 'in this process'), ('model_server', 'model servers')], default='model_server', max_length=20)),
-                ('dimensions', models.PositiveIntegerField(help_text='Numbers in a vector; at most 4,000 can be indexed.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(4000)])),
-                ('max_tokens', models.PositiveIntegerField(default=512, help_text='Tokens of a text that the model reads; longer chunks are not made.', validators=[django.core.validators.MinValueValidator(32)])),
-                ('query_prefix', models.CharField(blank=True, default='', help_text='Put before a question, as the model was trained with.', max_length=200)),
-                ('passage_prefix', models.CharField(blank=True, default='', help_text='Put before a chunk, as the model was trained with.', max_length=200)),
-                ('languages', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=8), blank=True, default=list, help_text='Codes such as <i>en</i>, one a line. Empty: it knows every language.', size=None)),
-                ('floor', models.FloatField(default=0.1, help_text='Cosine between a question and passages that have nothing to do with it, on average.')),
-                ('ceiling', models.FloatField(default=0.75, help_text='Cosine between a question and a passage that answers it well.')),
-                ('indexed', models.BooleanField(default=False, editable=False, help_text='Whether its vectors have an HNSW index; small numbers need none.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="Of a model on model servers its tag there, for example <i>nomic-embed-text</i>.",
+                        max_length=200,
+                        unique=True,
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[("in_process", "in this process"), ("model_server", "model servers")],
+                        default="model_server",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "dimensions",
+                    models.PositiveIntegerField(
+                        help_text="Numbers in a vector; at most 4,000 can be indexed.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(4000),
+                        ],
+                    ),
+                ),
+                (
+                    "max_tokens",
+                    models.PositiveIntegerField(
+                        default=512,
+                        help_text="Tokens of a text that the model reads; longer chunks are not made.",
+                        validators=[django.core.validators.MinValueValidator(32)],
+                    ),
+                ),
+                (
+                    "query_prefix",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Put before a question, as the model was trained with.",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "passage_prefix",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Put before a chunk, as the model was trained with.",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "languages",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=8),
+                        blank=True,
+                        default=list,
+                        help_text="Codes such as <i>en</i>, one a line. Empty: it knows every language.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "floor",
+                    models.FloatField(
+                        default=0.1,
+                        help_text="Cosine between a question and passages that have nothing to do with it, on average.",
+                    ),
+                ),
+                (
+                    "ceiling",
+                    models.FloatField(
+                        default=0.75, help_text="Cosine between a question and a passage that answers it well."
+                    ),
+                ),
+                (
+                    "indexed",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="Whether its vectors have an HNSW index; small numbers need none.",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='RetrievalTrace',
+            name="RetrievalTrace",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('decision', models.CharField(db_index=True, help_text='The decision of the answer.', max_length=40)),
-                ('question', models.TextField(blank=True, default='', help_text='Kept only where the profile keeps prompts.')),
-                ('collections', models.JSONField(default=list)),
-                ('strength', models.FloatField(null=True)),
-                ('weak', models.BooleanField(default=False)),
-                ('trace', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(db_index=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("decision", models.CharField(db_index=True, help_text="The decision of the answer.", max_length=40)),
+                (
+                    "question",
+                    models.TextField(blank=True, default="", help_text="Kept only where the profile keeps prompts."),
+                ),
+                ("collections", models.JSONField(default=list)),
+                ("strength", models.FloatField(null=True)),
+                ("weak", models.BooleanField(default=False)),
+                ("trace", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField(db_index=True)),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='StoredContent',
+            name="StoredContent",
             fields=[
-                ('sha256', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('data', models.BinaryField()),
-                ('size', models.PositiveBigIntegerField()),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("sha256", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("data", models.BinaryField()),
+                ("size", models.PositiveBigIntegerField()),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Collection',
+            name="Collection",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(help_text='What clients ask for, for example <i>handbook</i>.', max_length=100, unique=True)),
-                ('name', models.CharField(help_text='For people.', max_length=200)),
-                ('description', models.TextField(blank=True, default='', help_text='What it holds, in a sentence or two.')),
-                ('language', models.CharField(blank=True, default='', help_text='A code such as <i>de</i>. Empty: the language of each document is recognised.', max_length=8)),
-                ('trusted', models.BooleanField(default=True, help_text='Whether its texts are your own. Others, such as fetched pages, are marked as untrusted in prompts.')),
-                ('everyone', models.PositiveSmallIntegerField(choices=[(0, 'nothing: only those it is granted to see it'), (1, 'read'), (2, 'read and add documents'), (3, 'everything')], default=3, help_text='What every API key may do with it; grants add to that for single keys and groups.', verbose_name='everyone may')),
-                ('scratch', models.BooleanField(default=False, editable=False)),
-                ('chunk_tokens', models.PositiveIntegerField(default=220, help_text='Longest chunk in tokens of the embedding model, its title and headings included.', validators=[django.core.validators.MinValueValidator(32), django.core.validators.MaxValueValidator(2000)])),
-                ('chunk_overlap', models.PositiveIntegerField(default=24, help_text='Tokens repeated where running text is cut.', validators=[django.core.validators.MaxValueValidator(400)])),
-                ('embed_headings', models.BooleanField(default=True, help_text="Embed a chunk together with its document's title and the headings above it.")),
-                ('mode', models.CharField(choices=[('hybrid', 'hybrid'), ('vector', 'vector'), ('text', 'text')], default=knowledge.passages.Mode['HYBRID'], max_length=10)),
-                ('fusion', models.CharField(choices=[('normalised', 'normalised'), ('rrf', 'rrf')], default=knowledge.passages.Fusion['NORMALISED'], max_length=12)),
-                ('vector_weight', models.FloatField(blank=True, help_text='Share of meaning against words in hybrid search, 0 to 1. Empty: by how well the embedding model knows the language.', null=True, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
-                ('threshold', models.FloatField(default=0.45, help_text='Below this strength of its best passage, evidence counts as weak, and answers say so.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
-                ('neighbours', models.PositiveSmallIntegerField(default=0, help_text='Chunks before and after a passage shown with it.', validators=[django.core.validators.MaxValueValidator(5)])),
-                ('chunk_count', models.PositiveIntegerField(default=0, editable=False)),
-                ('term_count', models.PositiveBigIntegerField(default=0, editable=False)),
-                ('languages', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=8), default=list, editable=False, size=None)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('condenser', models.ForeignKey(blank=True, help_text='Small expert that rewrites a follow-up question so that it can be searched for. Empty: the question before it is searched for as well.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='routing.expert')),
-                ('reranker', models.ForeignKey(blank=True, help_text='Expert that puts the best passages in order; slow. Empty: none.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='routing.expert')),
-                ('embedding_model', models.ForeignKey(help_text='What its chunks are embedded by.', on_delete=django.db.models.deletion.PROTECT, related_name='collections', to='knowledge.embeddingmodel')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.SlugField(
+                        help_text="What clients ask for, for example <i>handbook</i>.", max_length=100, unique=True
+                    ),
+                ),
+                ("name", models.CharField(help_text="For people.", max_length=200)),
+                (
+                    "description",
+                    models.TextField(blank=True, default="", help_text="What it holds, in a sentence or two."),
+                ),
+                (
+                    "language",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="A code such as <i>de</i>. Empty: the language of each document is recognised.",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "trusted",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Whether its texts are your own. Others, such as fetched pages, are marked as untrusted in prompts.",
+                    ),
+                ),
+                (
+                    "everyone",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (0, "nothing: only those it is granted to see it"),
+                            (1, "read"),
+                            (2, "read and add documents"),
+                            (3, "everything"),
+                        ],
+                        default=3,
+                        help_text="What every API key may do with it; grants add to that for single keys and groups.",
+                        verbose_name="everyone may",
+                    ),
+                ),
+                ("scratch", models.BooleanField(default=False, editable=False)),
+                (
+                    "chunk_tokens",
+                    models.PositiveIntegerField(
+                        default=220,
+                        help_text="Longest chunk in tokens of the embedding model, its title and headings included.",
+                        validators=[
+                            django.core.validators.MinValueValidator(32),
+                            django.core.validators.MaxValueValidator(2000),
+                        ],
+                    ),
+                ),
+                (
+                    "chunk_overlap",
+                    models.PositiveIntegerField(
+                        default=24,
+                        help_text="Tokens repeated where running text is cut.",
+                        validators=[django.core.validators.MaxValueValidator(400)],
+                    ),
+                ),
+                (
+                    "embed_headings",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Embed a chunk together with its document's title and the headings above it.",
+                    ),
+                ),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("hybrid", "hybrid"), ("vector", "vector"), ("text", "text")],
+                        default=knowledge.passages.Mode["HYBRID"],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "fusion",
+                    models.CharField(
+                        choices=[("normalised", "normalised"), ("rrf", "rrf")],
+                        default=knowledge.passages.Fusion["NORMALISED"],
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "vector_weight",
+                    models.FloatField(
+                        blank=True,
+                        help_text="Share of meaning against words in hybrid search, 0 to 1. Empty: by how well the embedding model knows the language.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                    ),
+                ),
+                (
+                    "threshold",
+                    models.FloatField(
+                        default=0.45,
+                        help_text="Below this strength of its best passage, evidence counts as weak, and answers say so.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                    ),
+                ),
+                (
+                    "neighbours",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        help_text="Chunks before and after a passage shown with it.",
+                        validators=[django.core.validators.MaxValueValidator(5)],
+                    ),
+                ),
+                ("chunk_count", models.PositiveIntegerField(default=0, editable=False)),
+                ("term_count", models.PositiveBigIntegerField(default=0, editable=False)),
+                (
+                    "languages",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=8), default=list, editable=False, size=None
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "condenser",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Small expert that rewrites a follow-up question so that it can be searched for. Empty: the question before it is searched for as well.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="routing.expert",
+                    ),
+                ),
+                (
+                    "reranker",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Expert that puts the best passages in order; slow. Empty: none.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="routing.expert",
+                    ),
+                ),
+                (
+                    "embedding_model",
+                    models.ForeignKey(
+                        help_text="What its chunks are embedded by.",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="collections",
+                        to="knowledge.embeddingmodel",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['slug'],
+                "ordering": ["slug"],
             },
         ),
         migrations.CreateModel(
-            name='Document',
+            name="Document",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(help_text='What it is recognised by when it comes again: its file name, path or address.', max_length=1000)),
-                ('origin', models.CharField(choices=[('upload', 'uploaded'), ('text', 'text'), ('url', 'fetched from its address')], default='upload', max_length=10)),
-                ('title', models.CharField(blank=True, default='', max_length=500)),
-                ('url', models.CharField(blank=True, default='', help_text='Where people find the original.', max_length=2000)),
-                ('mime', models.CharField(blank=True, default='', max_length=150)),
-                ('language', models.CharField(blank=True, default='', help_text='Empty: it is recognised.', max_length=8)),
-                ('metadata', models.JSONField(blank=True, default=dict, help_text='What searches may filter by.')),
-                ('enabled', models.BooleanField(default=True, help_text='One that is disabled is kept and not found.')),
-                ('revision', models.PositiveIntegerField(default=0, editable=False, help_text='The revision that is found; 0: none was ready yet.')),
-                ('status', models.CharField(choices=[('pending', 'waiting'), ('processing', 'being read'), ('ready', 'ready'), ('failed', 'failed')], default='pending', max_length=12)),
-                ('error', models.TextField(blank=True, default='', help_text='Why the last revision could not be read; an earlier one stays as it is.')),
-                ('warnings', models.JSONField(blank=True, default=list)),
-                ('etag', models.CharField(blank=True, default='', editable=False, max_length=300)),
-                ('last_modified', models.CharField(blank=True, default='', editable=False, max_length=100)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='documents', to='knowledge.collection')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "source",
+                    models.CharField(
+                        help_text="What it is recognised by when it comes again: its file name, path or address.",
+                        max_length=1000,
+                    ),
+                ),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("upload", "uploaded"), ("text", "text"), ("url", "fetched from its address")],
+                        default="upload",
+                        max_length=10,
+                    ),
+                ),
+                ("title", models.CharField(blank=True, default="", max_length=500)),
+                (
+                    "url",
+                    models.CharField(
+                        blank=True, default="", help_text="Where people find the original.", max_length=2000
+                    ),
+                ),
+                ("mime", models.CharField(blank=True, default="", max_length=150)),
+                (
+                    "language",
+                    models.CharField(blank=True, default="", help_text="Empty: it is recognised.", max_length=8),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict, help_text="What searches may filter by.")),
+                ("enabled", models.BooleanField(default=True, help_text="One that is disabled is kept and not found.")),
+                (
+                    "revision",
+                    models.PositiveIntegerField(
+                        default=0, editable=False, help_text="The revision that is found; 0: none was ready yet."
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "waiting"),
+                            ("processing", "being read"),
+                            ("ready", "ready"),
+                            ("failed", "failed"),
+                        ],
+                        default="pending",
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "error",
+                    models.TextField(
+                        blank=True,
+                        default="",
+                        help_text="Why the last revision could not be read; an earlier one stays as it is.",
+                    ),
+                ),
+                ("warnings", models.JSONField(blank=True, default=list)),
+                ("etag", models.CharField(blank=True, default="", editable=False, max_length=300)),
+                ("last_modified", models.CharField(blank=True, default="", editable=False, max_length=100)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="documents", to="knowledge.collection"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-updated_at', '-id'],
+                "ordering": ["-updated_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Chunk',
+            name="Chunk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('revision', models.PositiveIntegerField(help_text='The first revision it belongs to.')),
-                ('ordinal', models.PositiveIntegerField(help_text='Its place in the document, from 0.')),
-                ('state', models.CharField(choices=[('staged', 'being made'), ('live', 'live'), ('retired', 'of an earlier revision')], default='staged', max_length=8)),
-                ('enabled', models.BooleanField(default=True, help_text='One that is disabled is kept and not found.')),
-                ('text', models.TextField()),
-                ('heading', models.CharField(blank=True, default='', help_text='The headings above it.', max_length=1000)),
-                ('page', models.PositiveIntegerField(blank=True, null=True)),
-                ('tokens', models.PositiveIntegerField(default=0, help_text='Of the embedding model, headings included.')),
-                ('language', models.CharField(blank=True, default='', max_length=8)),
-                ('hash', models.CharField(help_text='SHA-256 of what is embedded: title, headings and text.', max_length=64)),
-                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='chunks', to='knowledge.collection')),
-                ('document', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='chunks', to='knowledge.document')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("revision", models.PositiveIntegerField(help_text="The first revision it belongs to.")),
+                ("ordinal", models.PositiveIntegerField(help_text="Its place in the document, from 0.")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("staged", "being made"), ("live", "live"), ("retired", "of an earlier revision")],
+                        default="staged",
+                        max_length=8,
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True, help_text="One that is disabled is kept and not found.")),
+                ("text", models.TextField()),
+                (
+                    "heading",
+                    models.CharField(blank=True, default="", help_text="The headings above it.", max_length=1000),
+                ),
+                ("page", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "tokens",
+                    models.PositiveIntegerField(default=0, help_text="Of the embedding model, headings included."),
+                ),
+                ("language", models.CharField(blank=True, default="", max_length=8)),
+                (
+                    "hash",
+                    models.CharField(help_text="SHA-256 of what is embedded: title, headings and text.", max_length=64),
+                ),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="chunks", to="knowledge.collection"
+                    ),
+                ),
+                (
+                    "document",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="chunks", to="knowledge.document"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['document_id', 'ordinal'],
+                "ordering": ["document_id", "ordinal"],
             },
         ),
         migrations.CreateModel(
-            name='DocumentRevision',
+            name="DocumentRevision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('name', models.CharField(help_text="The file's name, which tells formats of text apart.", max_length=500)),
-                ('declared_mime', models.CharField(blank=True, default='', max_length=150)),
-                ('state', models.CharField(choices=[('pending', 'waiting'), ('live', 'live'), ('superseded', 'superseded'), ('failed', 'failed')], default='pending', max_length=12)),
-                ('recipe', models.CharField(blank=True, default='', help_text='The settings it was made with.', max_length=100)),
-                ('title', models.CharField(blank=True, default='', max_length=500)),
-                ('metadata', models.JSONField(blank=True, default=dict, help_text='What the file says of itself.')),
-                ('warnings', models.JSONField(blank=True, default=list)),
-                ('error', models.TextField(blank=True, default='')),
-                ('chunk_ids', models.JSONField(blank=True, default=list, editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('document', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='revisions', to='knowledge.document')),
-                ('content', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='revisions', to='knowledge.storedcontent')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "name",
+                    models.CharField(help_text="The file's name, which tells formats of text apart.", max_length=500),
+                ),
+                ("declared_mime", models.CharField(blank=True, default="", max_length=150)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "waiting"),
+                            ("live", "live"),
+                            ("superseded", "superseded"),
+                            ("failed", "failed"),
+                        ],
+                        default="pending",
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "recipe",
+                    models.CharField(
+                        blank=True, default="", help_text="The settings it was made with.", max_length=100
+                    ),
+                ),
+                ("title", models.CharField(blank=True, default="", max_length=500)),
+                ("metadata", models.JSONField(blank=True, default=dict, help_text="What the file says of itself.")),
+                ("warnings", models.JSONField(blank=True, default=list)),
+                ("error", models.TextField(blank=True, default="")),
+                ("chunk_ids", models.JSONField(blank=True, default=list, editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "document",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="revisions", to="knowledge.document"
+                    ),
+                ),
+                (
+                    "content",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="revisions",
+                        to="knowledge.storedcontent",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.CreateModel(
-            name='Embedding',
+            name="Embedding",
             fields=[
-                ('pk', models.CompositePrimaryKey('chunk_id', 'embedding_model_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('findable', models.BooleanField(default=False)),
-                ('vector', pgvector.django.vector.VectorField()),
-                ('chunk', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='embeddings', to='knowledge.chunk')),
-                ('collection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='knowledge.collection')),
-                ('embedding_model', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='embeddings', to='knowledge.embeddingmodel')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "chunk_id", "embedding_model_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("findable", models.BooleanField(default=False)),
+                ("vector", pgvector.django.vector.VectorField()),
+                (
+                    "chunk",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="embeddings", to="knowledge.chunk"
+                    ),
+                ),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="knowledge.collection",
+                    ),
+                ),
+                (
+                    "embedding_model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="embeddings",
+                        to="knowledge.embeddingmodel",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='EvaluationRun',
+            name="EvaluationRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('settings', models.JSONField(default=dict, help_text='How the collection was searched.')),
-                ('queries', models.PositiveIntegerField()),
-                ('measures', models.JSONField(default=dict, help_text='nDCG and recall, and milliseconds a query.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='evaluations', to='knowledge.collection')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("settings", models.JSONField(default=dict, help_text="How the collection was searched.")),
+                ("queries", models.PositiveIntegerField()),
+                ("measures", models.JSONField(default=dict, help_text="nDCG and recall, and milliseconds a query.")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="evaluations",
+                        to="knowledge.collection",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='GoldenQuery',
+            name="GoldenQuery",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('query', models.TextField(help_text='As a user would ask it.')),
-                ('answers', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, help_text='Texts, one a line, of which a right passage holds one; upper and lower case are alike.', size=None)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='golden_queries', to='knowledge.collection')),
-                ('documents', models.ManyToManyField(blank=True, help_text='Documents that answer it.', related_name='+', to='knowledge.document')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("query", models.TextField(help_text="As a user would ask it.")),
+                (
+                    "answers",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(),
+                        blank=True,
+                        default=list,
+                        help_text="Texts, one a line, of which a right passage holds one; upper and lower case are alike.",
+                        size=None,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="golden_queries",
+                        to="knowledge.collection",
+                    ),
+                ),
+                (
+                    "documents",
+                    models.ManyToManyField(
+                        blank=True, help_text="Documents that answer it.", related_name="+", to="knowledge.document"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'golden queries',
-                'ordering': ['id'],
+                "verbose_name_plural": "golden queries",
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Grant',
+            name="Grant",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('group', models.CharField(blank=True, default='', help_text='Every API key of this group.', max_length=100)),
-                ('level', models.PositiveSmallIntegerField(choices=[(1, 'read'), (2, 'read and add documents'), (3, 'everything')], default=1, verbose_name='may')),
-                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='knowledge.collection')),
-                ('key', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.apikey', verbose_name='API key')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "group",
+                    models.CharField(blank=True, default="", help_text="Every API key of this group.", max_length=100),
+                ),
+                (
+                    "level",
+                    models.PositiveSmallIntegerField(
+                        choices=[(1, "read"), (2, "read and add documents"), (3, "everything")],
+                        default=1,
+                        verbose_name="may",
+                    ),
+                ),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="grants", to="knowledge.collection"
+                    ),
+                ),
+                (
+                    "key",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="gateway.apikey",
+                        verbose_name="API key",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='IngestionJob',
+            name="IngestionJob",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('batch', models.UUIDField(db_index=True, default=uuid.uuid4, editable=False, help_text='Of jobs asked for together.')),
-                ('kind', models.CharField(choices=[('document', 'document'), ('sitemap', 'sitemap'), ('embedding', 'new vectors of a collection')], default='document', max_length=12)),
-                ('url', models.CharField(blank=True, default='', help_text='What is to be fetched first.', max_length=2000)),
-                ('metadata', models.JSONField(blank=True, default=dict, help_text='Put on the documents that it makes.')),
-                ('state', models.CharField(choices=[('queued', 'waiting'), ('running', 'running'), ('done', 'done'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='queued', max_length=10)),
-                ('stage', models.CharField(choices=[('waiting', 'waiting'), ('fetching', 'fetching'), ('parsing', 'reading'), ('chunking', 'cutting'), ('embedding', 'embedding'), ('publishing', 'publishing'), ('finished', 'finished')], default='waiting', max_length=12)),
-                ('done', models.PositiveIntegerField(default=0, help_text="Of the stage's total.")),
-                ('total', models.PositiveIntegerField(default=0)),
-                ('attempts', models.PositiveSmallIntegerField(default=0, help_text='Runs that began, resumed ones included.')),
-                ('failures', models.PositiveSmallIntegerField(default=0, help_text='How often it went wrong and was put back into the queue.')),
-                ('result', models.CharField(blank=True, default='', help_text='created, updated or unchanged.', max_length=20)),
-                ('error_code', models.CharField(blank=True, default='', max_length=50)),
-                ('error', models.TextField(blank=True, default='')),
-                ('queue_id', models.BigIntegerField(blank=True, editable=False, help_text="The queue's own job.", null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='knowledge.collection')),
-                ('document', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='knowledge.document')),
-                ('embedding_model', models.ForeignKey(blank=True, help_text='What a collection is to be embedded by.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='knowledge.embeddingmodel')),
-                ('revision', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='knowledge.documentrevision')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "batch",
+                    models.UUIDField(
+                        db_index=True, default=uuid.uuid4, editable=False, help_text="Of jobs asked for together."
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("document", "document"),
+                            ("sitemap", "sitemap"),
+                            ("embedding", "new vectors of a collection"),
+                        ],
+                        default="document",
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "url",
+                    models.CharField(blank=True, default="", help_text="What is to be fetched first.", max_length=2000),
+                ),
+                (
+                    "metadata",
+                    models.JSONField(blank=True, default=dict, help_text="Put on the documents that it makes."),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "waiting"),
+                            ("running", "running"),
+                            ("done", "done"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "stage",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "waiting"),
+                            ("fetching", "fetching"),
+                            ("parsing", "reading"),
+                            ("chunking", "cutting"),
+                            ("embedding", "embedding"),
+                            ("publishing", "publishing"),
+                            ("finished", "finished"),
+                        ],
+                        default="waiting",
+                        max_length=12,
+                    ),
+                ),
+                ("done", models.PositiveIntegerField(default=0, help_text="Of the stage's total.")),
+                ("total", models.PositiveIntegerField(default=0)),
+                (
+                    "attempts",
+                    models.PositiveSmallIntegerField(default=0, help_text="Runs that began, resumed ones included."),
+                ),
+                (
+                    "failures",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="How often it went wrong and was put back into the queue."
+                    ),
+                ),
+                (
+                    "result",
+                    models.CharField(blank=True, default="", help_text="created, updated or unchanged.", max_length=20),
+                ),
+                ("error_code", models.CharField(blank=True, default="", max_length=50)),
+                ("error", models.TextField(blank=True, default="")),
+                (
+                    "queue_id",
+                    models.BigIntegerField(blank=True, editable=False, help_text="The queue's own job.", null=True),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="jobs", to="knowledge.collection"
+                    ),
+                ),
+                (
+                    "document",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="jobs",
+                        to="knowledge.document",
+                    ),
+                ),
+                (
+                    "embedding_model",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="What a collection is to be embedded by.",
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="knowledge.embeddingmodel",
+                    ),
+                ),
+                (
+                    "revision",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="jobs",
+                        to="knowledge.documentrevision",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Posting',
+            name="Posting",
             fields=[
-                ('pk', models.CompositePrimaryKey('collection_id', 'term', 'chunk_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('term', models.IntegerField()),
-                ('frequency', models.PositiveSmallIntegerField()),
-                ('length', models.PositiveIntegerField()),
-                ('chunk', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='postings', to='knowledge.chunk')),
-                ('collection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='knowledge.collection')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "collection_id",
+                        "term",
+                        "chunk_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("term", models.IntegerField()),
+                ("frequency", models.PositiveSmallIntegerField()),
+                ("length", models.PositiveIntegerField()),
+                (
+                    "chunk",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="postings", to="knowledge.chunk"
+                    ),
+                ),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="knowledge.collection",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='document',
-            index=models.Index(fields=['collection', 'status'], name='knowledge_document_status'),
+            model_name="document",
+            index=models.Index(fields=["collection", "status"], name="knowledge_document_status"),
         ),
         migrations.AddConstraint(
-            model_name='document',
-            constraint=models.UniqueConstraint(fields=('collection', 'source'), name='knowledge_document_source'),
+            model_name="document",
+            constraint=models.UniqueConstraint(fields=("collection", "source"), name="knowledge_document_source"),
         ),
         migrations.AddIndex(
-            model_name='chunk',
-            index=models.Index(fields=['document', 'state', 'ordinal'], name='knowledge_chunk_document'),
+            model_name="chunk",
+            index=models.Index(fields=["document", "state", "ordinal"], name="knowledge_chunk_document"),
         ),
         migrations.AddIndex(
-            model_name='chunk',
-            index=models.Index(fields=['hash'], name='knowledge_chunk_hash'),
+            model_name="chunk",
+            index=models.Index(fields=["hash"], name="knowledge_chunk_hash"),
         ),
         migrations.AddConstraint(
-            model_name='chunk',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'staged')), fields=('document', 'revision', 'ordinal'), name='knowledge_chunk_staged_once'),
+            model_name="chunk",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "staged")),
+                fields=("document", "revision", "ordinal"),
+                name="knowledge_chunk_staged_once",
+            ),
         ),
         migrations.AddIndex(
-            model_name='embedding',
-            index=models.Index(condition=models.Q(('findable', True)), fields=['collection', 'embedding_model'], name='knowledge_embedding_findable'),
+            model_name="embedding",
+            index=models.Index(
+                condition=models.Q(("findable", True)),
+                fields=["collection", "embedding_model"],
+                name="knowledge_embedding_findable",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('group', ''), ('key__isnull', False)), models.Q(('key__isnull', True), models.Q(('group', ''), _negated=True)), _connector='OR'), name='knowledge_grant_one_subject', violation_error_message='Choose an API key or a group, not both.'),
+            model_name="grant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("group", ""), ("key__isnull", False)),
+                    models.Q(("key__isnull", True), models.Q(("group", ""), _negated=True)),
+                    _connector="OR",
+                ),
+                name="knowledge_grant_one_subject",
+                violation_error_message="Choose an API key or a group, not both.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='ingestionjob',
-            index=models.Index(fields=['state', 'created_at'], name='knowledge_job_state'),
+            model_name="ingestionjob",
+            index=models.Index(fields=["state", "created_at"], name="knowledge_job_state"),
         ),
         migrations.AddConstraint(
-            model_name='documentrevision',
-            constraint=models.UniqueConstraint(fields=('document', 'number'), name='knowledge_revision_number'),
+            model_name="documentrevision",
+            constraint=models.UniqueConstraint(fields=("document", "number"), name="knowledge_revision_number"),
         ),
         migrations.AddConstraint(
-            model_name='documentrevision',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'live')), fields=('document',), name='knowledge_revision_one_live'),
+            model_name="documentrevision",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "live")), fields=("document",), name="knowledge_revision_one_live"
+            ),
         ),
     ]

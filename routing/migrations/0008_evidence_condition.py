@@ -6,20 +6,34 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('routing', '0007_notify_and_seed_profiles'),
+        ("routing", "0007_notify_and_seed_profiles"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='routingrule',
-            name='evidence_collections',
-            field=django.contrib.postgres.fields.ArrayField(base_field=models.SlugField(max_length=100), blank=True, default=list, help_text='In any of these collections, one a line. Empty: in those that answers are grounded in, below.', size=None),
+            model_name="routingrule",
+            name="evidence_collections",
+            field=django.contrib.postgres.fields.ArrayField(
+                base_field=models.SlugField(max_length=100),
+                blank=True,
+                default=list,
+                help_text="In any of these collections, one a line. Empty: in those that answers are grounded in, below.",
+                size=None,
+            ),
         ),
         migrations.AddField(
-            model_name='routingrule',
-            name='min_evidence',
-            field=models.FloatField(blank=True, help_text="At least this strength, 0 to 1, of the best passage on the last user message. Each such message is then searched for before it is routed. What is too weak for answers is said by each collection's threshold.", null=True, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='evidence'),
+            model_name="routingrule",
+            name="min_evidence",
+            field=models.FloatField(
+                blank=True,
+                help_text="At least this strength, 0 to 1, of the best passage on the last user message. Each such message is then searched for before it is routed. What is too weak for answers is said by each collection's threshold.",
+                null=True,
+                validators=[
+                    django.core.validators.MinValueValidator(0.0),
+                    django.core.validators.MaxValueValidator(1.0),
+                ],
+                verbose_name="evidence",
+            ),
         ),
     ]

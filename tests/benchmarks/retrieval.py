@@ -1,4 +1,4 @@
-"""What a search costs as the knowledge base grows: ``python -m tests.benchmarks.retrieval [--sizes 1000,…] [--json F]``.
+"""What a search costs as a knowledge base grows: ``python -m tests.benchmarks.retrieval [--sizes 1000,…] [--json F]``.
 
 Fills a database of its own with chunks: texts are drawn by Zipf's law, vectors around many centres. One collection
 of 1 % lies among one of all the rest. Measured are the legs and hybrid search without the question's embedding, and
@@ -10,9 +10,10 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import numpy as np  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 
+from knowledge import wording  # noqa: E402
 from knowledge.embedding import MINILM, ModelSpec  # noqa: E402
 from knowledge.models import Collection, EmbeddingModel  # noqa: E402
 from knowledge.passages import Fusion, Mode  # noqa: E402
@@ -203,35 +205,33 @@ def measured(collection: Collection, spec: ModelSpec, texts: Texts, asked: Any) 
     return figures | {"recall_10": recalls, "fewest_of_100": fewest}
 
 
-class asking:  # noqa: N801 - reads as a phrase: with asking(terms)
+@contextmanager
+def asking(terms: list[int]) -> Iterator[None]:
     """Have the text leg look up given terms."""
-
-    def __init__(self, terms: list[int]) -> None:
-        self._terms = dict.fromkeys(terms, 1.0)
-
-    def __enter__(self) -> None:
-        from knowledge import wording
-
-        self._before = wording.asked_terms
-        wording.asked_terms = lambda _: self._terms
-
-    def __exit__(self, *_: object) -> None:
-        from knowledge import wording
-
-        wording.asked_terms = self._before
+    asked = dict.fromkeys(terms, 1.0)
+    before = wording.asked_terms
+    wording.asked_terms = lambda wordings: asked
+    try:
+        yield
+    finally:
+        wording.asked_terms = before
 
 
 def recall(collection: Collection, spec: ModelSpec, asked: Any) -> tuple[float, int]:
     """Return recall@10 against comparing all vectors, and the fewest rows that 100 wished for brought."""
-    exact = ModelSpec(**{name: getattr(spec, name) for name in ModelSpec.__dataclass_fields__} | {"indexed": False})
+    exact = replace(spec, indexed=False)
+
+    def chunks(model: ModelSpec, vector: Any, limit: int) -> list[int]:
+        held = collection.chunk_count
+        with transaction.atomic():
+            rows = nearest(model, vector, collections=[collection.pk], candidates=held, limit=limit)
+        return [chunk for chunk, _ in rows]
+
     shares, fewest = [], 10**9
     for vector in asked[:QUERIES]:
-        with transaction.atomic():
-            arguments = {"collections": [collection.pk], "candidates": collection.chunk_count}
-            found = nearest(spec, vector, limit=100, **arguments)
-            right = nearest(exact, vector, limit=10, **arguments)
+        found, right = chunks(spec, vector, 100), chunks(exact, vector, 10)
         fewest = min(fewest, len(found))
-        shares.append(len({chunk for chunk, _ in found[:10]} & {chunk for chunk, _ in right}) / len(right))
+        shares.append(len({*found[:10]} & {*right}) / len(right))
     return statistics.mean(shares), fewest
 
 
@@ -277,4 +277,4 @@ def line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

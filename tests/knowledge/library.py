@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from knowledge.blocks import Parsed
 from knowledge.collections import collection_create
@@ -97,8 +98,9 @@ def small_model(name: str = "words", **fields: object) -> EmbeddingModel:
     return EmbeddingModel.objects.get_or_create(name=name, defaults=given)[0]
 
 
-def shelf(slug: str = "handbook", **fields: object) -> Collection:
-    given = {"embedding_model": small_model(), "chunk_tokens": 40, "chunk_overlap": 0, "language": "en"} | fields
+def shelf(slug: str = "handbook", **fields: Any) -> Collection:
+    given: dict[str, Any] = {"embedding_model": small_model(), "chunk_tokens": 40, "chunk_overlap": 0, "language": "en"}
+    given |= fields
     return collection_create(slug=slug, **given)
 
 

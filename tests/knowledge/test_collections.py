@@ -154,4 +154,4 @@ class TestDeleting:
             results = [one.result() for one in coming]
         assert len(results) == 30
         collection_delete(collection=collection)
-        assert not (StoredContent.objects.exists() or Document.objects.exists() or Collection.objects.exists())
+        assert not [kind for kind in (StoredContent, Document, Collection) if kind.objects.exists()]

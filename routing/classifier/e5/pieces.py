@@ -58,13 +58,16 @@ class Tokenizer:
                 break
             # A whole page may be one word where spaces are not written; two characters are a token there.
             word = "▁" + word[: 4 * max_tokens]
-            ids.extend(self._remembered(word) if len(word) <= REMEMBERED_LENGTH else self._cut(word))
+            ids.extend(self._pieces_of(word))
         return [*ids[: max_tokens - 1], self._vocabulary.eos]
 
     def count(self, text: str) -> int:
         """Return how many tokens a whole text has, without prefix and special ones."""
         words = self._normalised(text.strip(), "").split(" ")
-        return sum(len(self._remembered("▁" + w) if len(w) < REMEMBERED_LENGTH else self._cut("▁" + w)) for w in words if w)
+        return sum(len(self._pieces_of("▁" + word)) for word in words if word)
+
+    def _pieces_of(self, word: str) -> tuple[int, ...]:
+        return self._remembered(word) if len(word) <= REMEMBERED_LENGTH else self._cut(word)
 
     def _normalised(self, text: str, prefix: str) -> str:
         """Return the prefix and the text as the vocabulary spells them, with single spaces."""
