@@ -31,8 +31,8 @@ _WORD = re.compile(r"\s+")
 class Cut:
     """How to cut: a chunk's ``tokens`` with its header, the ``overlap`` repeated, and whether there is a ``header``."""
 
-    tokens: int = 220
-    overlap: int = 24
+    tokens: int = 190
+    overlap: int = 20
     header: bool = True
 
 

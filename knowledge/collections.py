@@ -70,9 +70,9 @@ def collection_get_or_create(*, slug: str, access: Access, sample: Iterable[str]
     Raises CollectionNotFound for one that ``access`` may not add to, and BadRequest for what cannot be a name.
     """
     for _ in range(2):  # it may be made by somebody else in between
-        if found := Collection.objects.open_to(access, Level.WRITE).filter(slug=slug).first():
-            return found
-        if Collection.objects.filter(slug=slug).exists():
+        if found := Collection.objects.filter(slug=slug).first():
+            if Collection.objects.open_to(access, Level.WRITE).filter(pk=found.pk).exists():
+                return found
             raise CollectionNotFound(
                 f"There is no collection '{slug}' that you may add documents to. Ask for the right, or choose another "
                 "name.",

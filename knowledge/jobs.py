@@ -135,6 +135,7 @@ def job_postpone(run: Run, code: str, message: str) -> int | None:
             _fail(run, code, f"{message} It was tried {failures} times.")
             return None
         IngestionJob.objects.filter(pk=run.job_id).update(state=JobState.QUEUED, stage=Stage.WAITING)
+        Document.objects.filter(jobs=run.job_id).update(status=DocumentStatus.PENDING)
     return PAUSES[failures - 1]
 
 

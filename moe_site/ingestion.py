@@ -44,7 +44,9 @@ async def _run() -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     following = asyncio.create_task(follow_changes(), name="follow changes")
     try:
-        await work(concurrency=settings.INGESTION_CONCURRENCY, stop=stop, word=settings.MOE_DATA_DIR / "ingestion.word")
+        await work(
+            concurrency=settings.INGESTION_CONCURRENCY, stop=stop, word=settings.MOE_DATA_DIR / "ingestion.workers"
+        )
     except (Error, psycopg.Error, ConnectorException, OSError) as error:
         logging.getLogger("moe_site").warning("ingestion lost the database, starting again error=%s", error)
         return 1

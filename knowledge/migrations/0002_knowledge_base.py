@@ -190,7 +190,7 @@ class Migration(migrations.Migration):
                 (
                     "chunk_tokens",
                     models.PositiveIntegerField(
-                        default=220,
+                        default=190,
                         help_text="Longest chunk in tokens of the embedding model, its title and headings included.",
                         validators=[
                             django.core.validators.MinValueValidator(32),
@@ -201,7 +201,7 @@ class Migration(migrations.Migration):
                 (
                     "chunk_overlap",
                     models.PositiveIntegerField(
-                        default=24,
+                        default=20,
                         help_text="Tokens repeated where running text is cut.",
                         validators=[django.core.validators.MaxValueValidator(400)],
                     ),

@@ -66,12 +66,12 @@ class Collection(models.Model):
         help_text="What its chunks are embedded by.",
     )
     chunk_tokens = models.PositiveIntegerField(
-        default=220,
+        default=190,
         validators=[MinValueValidator(32), MaxValueValidator(2000)],
         help_text="Longest chunk in tokens of the embedding model, its title and headings included.",
     )
     chunk_overlap = models.PositiveIntegerField(
-        default=24, validators=[MaxValueValidator(400)], help_text="Tokens repeated where running text is cut."
+        default=20, validators=[MaxValueValidator(400)], help_text="Tokens repeated where running text is cut."
     )
     embed_headings = models.BooleanField(
         default=True, help_text="Embed a chunk together with its document's title and the headings above it."

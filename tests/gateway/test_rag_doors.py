@@ -19,7 +19,7 @@ from tests.gateway.ragshelf import collection
 from tests.gateway.test_http import Connection
 from tests.gateway.test_rag_requests import FORM, PDF, form
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 CATS = "Cats purr when they are content. They sleep most of the day."
 DOGS = "Dogs bark at strangers. They like long walks in the park."

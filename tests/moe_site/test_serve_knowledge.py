@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from moe_site.embedded.postgres import EmbeddedPostgres
+from moe_site.serve import Supervisor
 from tests.conftest import new_data_dir
 from tests.serving import ROOT, Served
 
@@ -200,9 +201,8 @@ def test_it_ends_with_the_supervisor_and_goes_on_with_the_next(running, handbook
     handbook.check()
 
 
-def test_a_machine_may_leave_ingestion_to_others():
-    running = Served(new_data_dir(), environment={"INGESTION_CONCURRENCY": "0"}).start()
-    try:
-        assert worker(running) is None
-    finally:
-        running.stop()
+def test_a_machine_may_leave_ingestion_to_others(settings):
+    settings.INGESTION_CONCURRENCY = 0
+    supervisor = Supervisor(host="127.0.0.1", port=0, workers=1, write=print)
+    supervisor._start_ingestion()
+    assert supervisor.ingestion is None

@@ -21,6 +21,7 @@ from knowledge.parsing import ParseFailed, shared_parsers
 from knowledge.threads import in_thread
 from routing.exceptions import EndpointError
 from routing.management.prepared import installation_prepare
+from routing.pool import close_shared_pool
 
 CANCELLED = 130  # what a shell gives for Ctrl-C
 LARGEST = 256 * 1024 * 1024
@@ -148,7 +149,14 @@ class _Errands:
 
 
 async def _run(foreground: Foreground, errands: _Errands, found: Found, display: IngestionDisplay) -> None:
-    await foreground.run(errands.of(found))
+    try:
+        await foreground.run(errands.of(found))
+        await _run_sitemap(foreground, errands, display)
+    finally:
+        await close_shared_pool()
+
+
+async def _run_sitemap(foreground: Foreground, errands: _Errands, display: IngestionDisplay) -> None:
     if errands.sitemap is not None:
         # A sitemap is no document: it counts only if it cannot be read.
         quiet = Listener(
