@@ -5,6 +5,7 @@ A leg that cannot be asked is left out, and ``Retrieval.notes`` says so; only a 
 """
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 MOST_PASSAGES = 200
 LONGEST_QUESTION = 8_000
 """Characters of a question; what is longer is a document."""
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 SPARE = 2
 """Passages read for each one that is wanted, as some say the same."""
 
@@ -144,8 +146,10 @@ def _check(request: SearchRequest) -> None:
         )
     if not 1 <= request.top_k <= MOST_PASSAGES:
         raise InvalidSearch(f"'top_k' must be a whole number from 1 to {MOST_PASSAGES}.", param="top_k")
-    if "\x00" in request.query:
-        raise InvalidSearch("The question holds a character that no text has (U+0000). Leave it out.", param="query")
+    if _NO_TEXT.search(request.query):
+        raise InvalidSearch(
+            "The question holds a character that no text has (U+0000, or half of a pair). Leave it out.", param="query"
+        )
 
 
 async def _embedded(

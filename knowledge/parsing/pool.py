@@ -241,6 +241,10 @@ _shared: Parsers | None = None
 _sharing = threading.Lock()
 
 
+PROCESSES = 2
+"""Children of the shared set: a document that takes its whole minute must not hold up every other one."""
+
+
 def shared_parsers() -> Parsers:
     """Return the parsers of this process, made when first asked for."""
     global _shared
@@ -249,6 +253,6 @@ def shared_parsers() -> Parsers:
             from django.conf import settings
 
             ocr = settings.KNOWLEDGE_OCR
-            _shared = Parsers(seconds=OCR_SECONDS, memory=OCR_MEMORY, ocr=True) if ocr else Parsers()
+            _shared = Parsers(seconds=OCR_SECONDS, memory=OCR_MEMORY, ocr=True) if ocr else Parsers(processes=PROCESSES)
             atexit.register(_shared.close)
         return _shared

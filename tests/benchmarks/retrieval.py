@@ -35,6 +35,7 @@ from knowledge.ranking import Plan, ranked  # noqa: E402
 from knowledge.scope import Scope  # noqa: E402
 from knowledge.vectors import EXACT_UP_TO, index_create, index_drop, nearest  # noqa: E402
 from knowledge.wording import worded_like  # noqa: E402
+from tests.benchmarks.plot import plotted  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "retrieval"
 SIZES = (1_000, 5_000, 10_000, 50_000, 100_000)
@@ -238,7 +239,8 @@ def recall(collection: Collection, spec: ModelSpec, asked: Any) -> tuple[float, 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="where the figures go")
+    parser.add_argument("--plot", type=Path, help="where a plot of hybrid search goes, as SVG")
     arguments = parser.parse_args()
     call_command("migrate", verbosity=0)
     model = EmbeddingModel.objects.get(name=MINILM)
@@ -266,6 +268,18 @@ def main() -> None:
                 print(line(rows[-1]), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+    if arguments.plot:
+        arguments.plot.write_text(plot(rows), encoding="utf-8")
+
+
+def plot(rows: list[dict[str, Any]]) -> str:
+    made = [row for row in rows if row["vectors"] == "made"]
+    lines = {
+        f"{name}, {label}": [(row["chunks"], row["hybrid"][place]) for row in made if row["collection"] == slug]
+        for slug, name in (("large", "99 %"), ("small", "1 %"))
+        for place, label in ((0, "median"), (1, "p95"))
+    }
+    return plotted("Hybrid search of a collection of 99 % and of 1 %", "chunks in the database", "ms", lines)
 
 
 def line(row: dict[str, Any]) -> str:

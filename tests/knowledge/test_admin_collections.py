@@ -34,7 +34,7 @@ def page_of(collection, rest="change"):
 def fields_of(**changes):
     """Return what the form sends, as it is when it is opened, but for ``changes``."""
     usual = {"name": "Handbook", "slug": "handbook", "language": "", "trusted": "on", "everyone": 3}
-    cut = {"chunk_tokens": 220, "chunk_overlap": 24, "embed_headings": "on"}
+    cut = {"chunk_tokens": 190, "chunk_overlap": 20, "embed_headings": "on"}
     searched = {"mode": "hybrid", "fusion": "normalised", "threshold": 0.35, "neighbours": 0}
     return usual | cut | searched | NO_GRANTS | changes
 

@@ -214,6 +214,7 @@ def test_nothing_to_search_is_said(transactional_db):
         ({"query": "x", "top_k": 0}, "top_k"),
         ({"query": "x", "top_k": 201}, "top_k"),
         ({"query": "a\x00b"}, "U\\+0000"),
+        ({"query": "a\ud83db"}, "half of a pair"),
     ],
 )
 def test_bad_questions_are_refused_with_what_to_do(wishes, problem, transactional_db):
