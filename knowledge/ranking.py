@@ -67,7 +67,7 @@ def ranked(scope: Scope, plan: Plan) -> Ranking:
     only = _composed(plan.only)
     with transaction.atomic():
         no_jit()
-        cosines, meanings, ranks = _nearest(scope, plan, depth)
+        cosines, meanings, ranks = _nearest(scope, plan, depth, only)
         clock.step("meaning", f"{len(ranks)} nearest")
         wording = NOTHING
         if plan.mode is not Mode.VECTOR:
@@ -99,14 +99,16 @@ def ranked(scope: Scope, plan: Plan) -> Ranking:
     )
 
 
-def _nearest(scope: Scope, plan: Plan, depth: int) -> tuple[dict[int, float], dict[int, float], dict[int, int]]:
+def _nearest(
+    scope: Scope, plan: Plan, depth: int, only: str
+) -> tuple[dict[int, float], dict[int, float], dict[int, int]]:
     """Return cosines, the same on the common scale of all models, and ranks by that."""
     cosines: dict[int, float] = {}
     meanings: dict[int, float] = {}
     for spec, vector in plan.vectors.items():
         ids = scope.models[spec]
         held = sum(scope.held[one] for one in ids)
-        rows = nearest(spec, vector, collections=ids, candidates=held, limit=depth, only=plan.only)
+        rows = nearest(spec, vector, collections=ids, candidates=held, limit=depth, only=only)
         cosines |= dict(rows)
         meanings |= {chunk: _scaled(spec, cosine) for chunk, cosine in rows}
     order = sorted(meanings, key=lambda chunk: (-meanings[chunk], chunk))[:depth]

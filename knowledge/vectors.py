@@ -6,11 +6,9 @@ two is decided here by counting, never by the planner, whose guess is wrong exac
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import F, QuerySet
-from django.db.models.functions import Cast
-from pgvector.django import CosineDistance, HalfVectorField
 
 from knowledge.embedding import ModelSpec, Vector
 from knowledge.models import Embedding, EmbeddingModel
@@ -25,6 +23,20 @@ MOST_SCANNED = 40_000
 MAINTENANCE_MEMORY = "512MB"
 
 
+# Without the cast to halfvec no index of ours fits, so that comparing everything is what the planner has to do.
+_COMPARED = "vector <=> %(vector)s::vector"
+_INDEXED = "vector::halfvec({width}) <=> %(vector)s::halfvec({width})"
+_NEAREST = """
+SELECT chunk_id, {distance} AS distance FROM knowledge_embedding
+WHERE embedding_model_id = %(model)s AND collection_id = ANY(%(collections)s) AND findable {only}
+ORDER BY distance LIMIT %(limit)s
+"""
+_SIMILAR = f"""
+SELECT chunk_id, {_COMPARED} FROM knowledge_embedding
+WHERE embedding_model_id = %(model)s AND chunk_id = ANY(%(chunks)s::bigint[])
+"""  # noqa: S608 - put together of constants
+
+
 def nearest(
     spec: ModelSpec,
     vector: Vector,
@@ -32,36 +44,37 @@ def nearest(
     collections: Sequence[int],
     candidates: int,
     limit: int,
-    only: "QuerySet | None" = None,
+    only: str = "",
 ) -> list[tuple[int, float]]:
     """Return the ``limit`` chunks nearest to ``vector``, nearest first, with their cosines.
 
-    ``candidates`` is how many may be found at all, ``only`` a subquery of chunk ids. Never fewer than ``limit`` come
-    back while more are there: what an index scan leaves short is done exactly. Call it in a transaction.
+    ``candidates`` is how many may be found at all; ``only`` is a subquery of the chunk ids that may be, as SQL without
+    parameters. Never fewer than ``limit`` come back while more are there: what an index scan leaves short is done
+    exactly. Call it in a transaction.
     """
-    found = Embedding.objects.filter(embedding_model=spec.id, collection__in=collections, findable=True)
-    if only is not None:
-        found = found.filter(chunk__in=only)
+    parameters = {
+        "vector": _written(vector),
+        "model": spec.id,
+        "collections": list(collections),
+        "limit": limit,
+    }
+    where = f"AND chunk_id IN ({only})".replace("%", "%%") if only else ""
     if spec.indexed and candidates > EXACT_UP_TO:
-        rows = _by_index(spec, found, vector, limit)
+        rows = _by_index(
+            _NEAREST.format(distance=_INDEXED.format(width=spec.dimensions), only=where), parameters, limit
+        )
         if len(rows) >= min(limit, candidates):
             return rows
-    return _exactly(found, vector, limit)
+    return _in_order(_rows(_NEAREST.format(distance=_COMPARED, only=where), parameters))
 
 
 def similarities(spec: ModelSpec, vector: Vector, chunks: Iterable[int]) -> dict[int, float]:
     """Return the cosines of given chunks to ``vector``; chunks that the model has not embedded are left out."""
-    rows = Embedding.objects.filter(embedding_model=spec.id, chunk__in=list(chunks))
-    return _cosines(rows.annotate(distance=CosineDistance("vector", vector)).values_list("chunk_id", "distance"))
+    parameters = {"vector": _written(vector), "model": spec.id, "chunks": list(chunks)}
+    return dict(_rows(_SIMILAR, parameters))
 
 
-def _exactly(found: "QuerySet[Embedding]", vector: Vector, limit: int) -> list[tuple[int, float]]:
-    # Without the cast to halfvec no index of ours fits, so the planner cannot take one.
-    rows = found.annotate(distance=CosineDistance("vector", vector)).order_by("distance", "chunk_id")
-    return list(_cosines(rows.values_list("chunk_id", "distance")[:limit]).items())
-
-
-def _by_index(spec: ModelSpec, found: "QuerySet[Embedding]", vector: Vector, limit: int) -> list[tuple[int, float]]:
+def _by_index(sql: str, parameters: Mapping[str, Any], limit: int) -> list[tuple[int, float]]:
     # Every other plan would have to sort, so the index is taken whatever the planner's statistics say.
     _configure(
         {
@@ -71,11 +84,25 @@ def _by_index(spec: ModelSpec, found: "QuerySet[Embedding]", vector: Vector, lim
             "enable_sort": "off",
         }
     )
-    width = HalfVectorField(dimensions=spec.dimensions)
-    rows = found.annotate(distance=CosineDistance(Cast(F("vector"), width), vector)).order_by("distance")
-    cosines = _cosines(rows.values_list("chunk_id", "distance")[:limit])
+    rows = _rows(sql, parameters)
     _configure({"enable_sort": "on"})
-    return sorted(cosines.items(), key=lambda row: -row[1])  # a relaxed scan is slightly out of order
+    return _in_order(rows)  # a relaxed scan is slightly out of it
+
+
+def _rows(sql: str, parameters: Mapping[str, Any]) -> list[tuple[int, float]]:
+    """Return chunks with their cosines."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return [(chunk, 1.0 - distance) for chunk, distance in cursor.fetchall()]
+
+
+def _in_order(rows: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    return sorted(rows, key=lambda row: (-row[1], row[0]))
+
+
+def _written(vector: Vector) -> str:
+    """Return a vector as PostgreSQL reads it."""
+    return f"[{','.join(map(str, vector))}]"
 
 
 def _configure(values: Mapping[str, object]) -> None:
@@ -84,10 +111,6 @@ def _configure(values: Mapping[str, object]) -> None:
         pairs = [text for name, value in values.items() for text in (name, str(value))]
         calls = ", ".join(["set_config(%s, %s, true)"] * len(values))
         cursor.execute(f"SELECT {calls}", pairs)
-
-
-def _cosines(rows: "Iterable[tuple[int, float]]") -> dict[int, float]:
-    return {chunk: 1.0 - float(distance) for chunk, distance in rows}
 
 
 # --- indexes ----------------------------------------------------------------------------------------------------
