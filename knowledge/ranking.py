@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from django.db import connection, transaction
@@ -14,7 +15,7 @@ from knowledge.fusion import Leg
 from knowledge.models import Chunk
 from knowledge.passages import Fusion, Mode, Step
 from knowledge.scope import Scope
-from knowledge.vectors import nearest, no_jit, similarities
+from knowledge.vectors import EXACT_UP_TO, nearest, no_jit, similarities
 from knowledge.wording import NOTHING, Wording, worded_like
 
 LEG = 100
@@ -65,8 +66,8 @@ def ranked(scope: Scope, plan: Plan) -> Ranking:
     depth = max(LEG, plan.limit)
     clock = Clock()
     only = _composed(plan.only)
-    with transaction.atomic():
-        no_jit()
+    # An index scan is configured for its transaction; what reads little needs none, and three round trips less.
+    with _configured() if scope.chunks > EXACT_UP_TO else nullcontext():
         cosines, meanings, ranks = _nearest(scope, plan, depth, only)
         clock.step("meaning", f"{len(ranks)} nearest")
         wording = NOTHING
@@ -97,6 +98,13 @@ def ranked(scope: Scope, plan: Plan) -> Ranking:
         meanings={chunk: min(1.0, max(0.0, value)) for chunk, value in meanings.items()},
         steps=tuple(clock.steps),
     )
+
+
+@contextmanager
+def _configured() -> Iterator[None]:
+    with transaction.atomic():
+        no_jit()
+        yield
 
 
 def _nearest(

@@ -50,7 +50,7 @@ def nearest(
 
     ``candidates`` is how many may be found at all; ``only`` is a subquery of the chunk ids that may be, as SQL without
     parameters. Never fewer than ``limit`` come back while more are there: what an index scan leaves short is done
-    exactly. Call it in a transaction.
+    exactly. Beyond EXACT_UP_TO candidates it must be called in a transaction.
     """
     parameters = {
         "vector": _written(vector),

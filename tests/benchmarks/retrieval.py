@@ -68,19 +68,25 @@ def made_vectors(count: int) -> Any:
 
 
 def real_vectors(count: int) -> Any:
-    """Return vectors of real sentences, each again with a little noise until there are enough; None without data."""
+    """Return vectors of real sentences, again and again with noise until there are enough, and of real questions last.
+
+    None without data.
+    """
     if not DATA.exists():
         return None
     from knowledge.chunking import _sentences
     from routing.backends.local import local_embedder
 
     texts = [json.loads(line)["text"] for path in sorted(DATA.glob("*/corpus.jsonl")) for line in path.open()]
-    sentences = list(dict.fromkeys(one for text in texts for one in _sentences(text) if len(one) > 30))[:count]
-    found = np.array(local_embedder().embed(sentences), dtype=np.float32)
+    asked = [json.loads(line)["text"] for path in sorted(DATA.glob("*/queries.jsonl")) for line in path.open()]
+    questions = asked[:: len(asked) // QUERIES][:QUERIES]
+    most = count - QUERIES
+    sentences = list(dict.fromkeys(one for text in texts for one in _sentences(text) if len(one) > 30))[:most]
+    found, last = (np.array(local_embedder().embed(some), dtype=np.float32) for some in (sentences, questions))
     random = np.random.default_rng(SEED + 2)
-    missing = count - len(found)
+    missing = most - len(found)
     extra = found[random.integers(0, len(found), missing)] + 0.03 * random.standard_normal((missing, WIDTH))
-    return unit(np.concatenate([found, extra]))
+    return unit(np.concatenate([found, extra, last]))
 
 
 def unit(vectors: Any) -> Any:
@@ -239,6 +245,7 @@ def recall(collection: Collection, spec: ModelSpec, asked: Any) -> tuple[float, 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--vectors", choices=("made", "real"), help="only these")
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--plot", type=Path, help="where a plot of hybrid search goes, as SVG")
     arguments = parser.parse_args()
@@ -247,6 +254,8 @@ def main() -> None:
     sizes = [int(size) for size in arguments.sizes.split(",")]
     rows = []
     for kind, make in (("made", made_vectors), ("real", real_vectors)):
+        if arguments.vectors not in (None, kind):
+            continue
         vectors = make(max(sizes) + QUERIES)
         if vectors is None:
             print(f"{DATA} is not there: recall on real vectors is left out")
