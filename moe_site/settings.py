@@ -73,6 +73,8 @@ DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=10)
 _database: dict[str, Any] = (
     dict(env.db_url_config(DATABASE_URL)) if DATABASE_URL else {"ENGINE": "moe_site.embedded.engine", "NAME": "moe"}
 )
+if _database["ENGINE"] == "django.db.backends.postgresql":
+    _database["ENGINE"] = "moe_site.engine"
 _database.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
 _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}

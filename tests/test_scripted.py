@@ -204,6 +204,9 @@ class TestOllamaWhole:
         server.loaded[PLAIN] = Residency()
         answer = chat(client, messages=[], keep_alive=keep_alive).json()
         assert (answer["done"], answer["done_reason"]) == (True, reason)
+        deadline = time.monotonic() + 5  # it leaves memory once the answer is out
+        while (PLAIN in server.loaded) is not (reason == "load") and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert (PLAIN in server.loaded) is (reason == "load")
 
 

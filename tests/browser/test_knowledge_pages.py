@@ -85,6 +85,7 @@ def test_documents_are_added_watched_found_and_switched_off(page, files):
     row = page.locator("#result_list tbody tr").filter(has=page.get_by_role("link", name="Handbook", exact=True))
     assert row.locator(".field-document_count").inner_text() == "3"
     row.locator(".field-failed a").click()
+    page.wait_for_url("**/document/?**status__exact=failed")
     assert page.locator("#result_list .field-name").all_inner_texts() == ["broken.pdf"]
 
     page.goto(COLLECTIONS)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from django.conf import settings
-from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
 
 from moe_site.embedded.postgres import SUPERUSER, EmbeddedPostgresError, embedded_postgres
+from moe_site.engine import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
