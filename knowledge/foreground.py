@@ -64,6 +64,7 @@ class Foreground:
     concurrency: int = 4
     equipment: Equipment | None = None
     _held: dict[object, IngestionJob] = field(default_factory=dict, init=False)
+    _holds: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def run(self, errands: Iterable[Errand]) -> None:
         """Run ``errands``, taken one by one as there is room. What a cancelled run has begun is cancelled with it."""
@@ -108,6 +109,9 @@ class Foreground:
                 reason = f"{postponed} The worker of 'manage.py serve' tries it again."
                 return Outcome(name=name, result=FAILED, reason=reason)
         ended = await self._ended(job, held)
+        if held:
+            async with self._holds:  # one that was being put off just then is back in the queue
+                await in_thread(job_withdraw)(job.queue_id)
         if ended.state == JobState.DONE:
             return Outcome(name=name, result=ended.result, pieces=ended.total)
         return Outcome(name=name, result=FAILED, reason=ended.error)
@@ -141,8 +145,11 @@ class Foreground:
             while True:
                 await asyncio.sleep(HOLD_SECONDS / 3)
                 for job in [*self._held.values()]:
-                    with contextlib.suppress(Exception):  # the next time, or a worker takes it up
-                        await in_thread(job_hold)(job, HOLD_SECONDS)
+                    async with self._holds:
+                        if job.pk not in self._held:
+                            continue
+                        with contextlib.suppress(Exception):  # the next time, or a worker takes it up
+                            await in_thread(job_hold)(job, HOLD_SECONDS)
 
         holding = asyncio.create_task(hold(), name="hold jobs")
         try:
