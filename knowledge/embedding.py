@@ -52,7 +52,6 @@ class ModelSpec:
     max_tokens: int
     query_prefix: str = ""
     passage_prefix: str = ""
-    languages: frozenset[str] = frozenset()
     floor: float = 0.0
     ceiling: float = 1.0
     indexed: bool = False
@@ -67,18 +66,17 @@ class ModelSpec:
             max_tokens=row.max_tokens,
             query_prefix=row.query_prefix,
             passage_prefix=row.passage_prefix,
-            languages=frozenset(row.languages),
             floor=row.floor,
             ceiling=row.ceiling,
             indexed=row.indexed,
         )
 
-    def knows(self, language: str) -> bool:
-        return not self.languages or language in self.languages
+    def scaled(self, similarity: float) -> float:
+        """Return what a cosine says on a scale where 0 is nothing to do with it and 1 answers it.
 
-    def meaning(self, similarity: float) -> float:
-        """Return what a cosine says on a scale from 0 (nothing to do with it) to 1 (answers it)."""
-        return min(1.0, max(0.0, (similarity - self.floor) / (self.ceiling - self.floor)))
+        Not cut off at its ends, so that it keeps the order of cosines.
+        """
+        return (similarity - self.floor) / (self.ceiling - self.floor)
 
 
 class Embedder(Protocol):

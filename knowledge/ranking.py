@@ -39,7 +39,7 @@ class Plan:
 class Ranking:
     """Candidates with their fused scores, best first, and what each leg said of them.
 
-    ``meanings`` are cosines on the scale of ``ModelSpec.meaning``, ``cosines`` as they are.
+    ``meanings`` are cosines on the scale of ``ModelSpec.scaled``, ``cosines`` as they are.
     """
 
     scores: Mapping[int, float]
@@ -86,7 +86,7 @@ def ranked(scope: Scope, plan: Plan) -> Ranking:
         for spec, vector in plan.vectors.items():
             found = similarities(spec, vector, missing) if missing else {}
             cosines |= found
-            meanings |= {chunk: _scaled(spec, cosine) for chunk, cosine in found.items()}
+            meanings |= {chunk: spec.scaled(cosine) for chunk, cosine in found.items()}
     leg = Leg(scores=meanings, ranks=ranks)
     scores = _fused(plan, wording.leg, leg)
     clock.step("fusion", plan.fusion.value if plan.mode is Mode.HYBRID else f"{plan.mode.value} alone")
@@ -118,14 +118,9 @@ def _nearest(
         held = sum(scope.held[one] for one in ids)
         rows = nearest(spec, vector, collections=ids, candidates=held, limit=depth, only=only)
         cosines |= dict(rows)
-        meanings |= {chunk: _scaled(spec, cosine) for chunk, cosine in rows}
+        meanings |= {chunk: spec.scaled(cosine) for chunk, cosine in rows}
     order = sorted(meanings, key=lambda chunk: (-meanings[chunk], chunk))[:depth]
     return cosines, meanings, {chunk: rank for rank, chunk in enumerate(order, 1)}
-
-
-def _scaled(spec: ModelSpec, cosine: float) -> float:
-    # Not cut off at its ends, as the order among candidates must not suffer.
-    return (cosine - spec.floor) / (spec.ceiling - spec.floor)
 
 
 def _fused(plan: Plan, text: Leg, vector: Leg) -> dict[int, float]:

@@ -96,7 +96,7 @@ def _weight(row: Collection, language: str) -> float:
     if row.vector_weight is not None:
         return row.vector_weight
     spoken = row.language or language
-    return KNOWN_WEIGHT if not spoken or ModelSpec.of(row.embedding_model).knows(spoken) else UNKNOWN_WEIGHT
+    return KNOWN_WEIGHT if not spoken or row.embedding_model.knows(spoken) else UNKNOWN_WEIGHT
 
 
 def _given(wish: float | None, otherwise: float) -> float:

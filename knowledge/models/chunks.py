@@ -25,13 +25,6 @@ class ChunkQuerySet(models.QuerySet["Chunk"]):
     def findable(self) -> "ChunkQuerySet":
         return self.filter(state=ChunkState.LIVE, enabled=True, document__enabled=True)
 
-    def in_collections(self, ids: "list[int]") -> "ChunkQuerySet":
-        return self.filter(collection__in=ids)
-
-    def without_vector(self, model: EmbeddingModel) -> "ChunkQuerySet":
-        """Chunks that ``model`` has not embedded yet."""
-        return self.exclude(embeddings__embedding_model=model)
-
 
 class Chunk(models.Model):
     """A piece of a document; its text never changes, a changed text is another chunk."""

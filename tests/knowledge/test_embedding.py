@@ -60,7 +60,7 @@ def test_a_model_this_version_does_not_have():
 
 def test_the_scale_of_meaning():
     model = spec(MINILM, floor=0.1, ceiling=0.6)
-    assert [model.meaning(cosine) for cosine in (0.0, 0.1, 0.35, 0.6, 0.9)] == pytest.approx([0, 0, 0.5, 1, 1])
+    assert [model.scaled(cosine) for cosine in (0.0, 0.1, 0.35, 0.6, 0.9)] == pytest.approx([-0.2, 0, 0.5, 1, 1.6])
 
 
 def sent(server, since=0):
