@@ -1,32 +1,20 @@
 """How answers were grounded, kept to be looked up: written in batches, off the path of the answers."""
 
-import asyncio
-import contextlib
-import datetime as dt
 import logging
 import threading
-import time
 from collections import deque
 from itertools import islice
-from typing import Any
 
-from channels.db import database_sync_to_async
-from django.conf import settings
-from django.db import DataError, Error, transaction
-from django.utils import timezone
+from django.db import DataError, transaction
 
 from knowledge.models import RetrievalTrace
-from routing.journal import storable
+from routing.journal import keep_writing, rows_sweep, storable
 
 logger = logging.getLogger("knowledge")
 
 CAPACITY = 2_000
 """Traces that wait while the database is away; later ones are dropped."""
 BATCH = 200
-WRITE_SECONDS = 1.0
-LAST_WRITE_SECONDS = 2.0
-SWEEP_SECONDS = 3600.0
-SWEEP_BATCH = 1_000
 
 
 class Traces:
@@ -79,43 +67,9 @@ def traces_flush() -> int:
 
 def traces_sweep() -> int:
     """Delete some of the traces that are older than decisions are kept, and return how many."""
-    days = settings.DECISION_RETENTION_DAYS
-    if days <= 0:
-        return 0
-    before = timezone.now() - dt.timedelta(days=min(days, 36_500))
-    old = RetrievalTrace.objects.filter(created_at__lt=before).order_by("created_at")
-    with transaction.atomic():
-        # Other processes sweep too; each takes what no other has.
-        ids = list(old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:SWEEP_BATCH])
-        RetrievalTrace.objects.filter(pk__in=ids).delete()
-    return len(ids)
+    return rows_sweep(RetrievalTrace)
 
 
 async def write_traces() -> None:
     """Write what waits each second, for ever, and hourly delete what is too old; survives outages."""
-    sweep_at = time.monotonic()
-    failing = False
-    try:
-        while True:
-            await asyncio.sleep(WRITE_SECONDS)
-            try:
-                if traces:
-                    await _in_thread(traces_flush)
-                if time.monotonic() >= sweep_at and await _in_thread(traces_sweep) < SWEEP_BATCH:
-                    sweep_at = time.monotonic() + SWEEP_SECONDS
-            except Exception as error:
-                if not failing:
-                    unexpected = not isinstance(error, Error | OSError)
-                    logger.warning("cannot write retrieval traces, they wait error=%s", error, exc_info=unexpected)
-                failing = True
-            else:
-                failing = False
-    except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(LAST_WRITE_SECONDS):
-                await _in_thread(traces_flush)
-        raise
-
-
-async def _in_thread(work: Any) -> int:
-    return await database_sync_to_async(work, thread_sensitive=False)()  # type: ignore[no-any-return]
+    await keep_writing("retrieval traces", waiting=lambda: len(traces), flush=traces_flush, sweep=traces_sweep)

@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -157,55 +157,75 @@ def records_flush() -> int:
 
 def records_sweep() -> int:
     """Delete some of the records that are older than they are kept, and return how many."""
-    days = settings.DECISION_RETENTION_DAYS
-    if days <= 0:
-        return 0
-    before = timezone.now() - dt.timedelta(days=min(days, 36_500))
-    old = DecisionRecord.objects.filter(created_at__lt=before).order_by("created_at")
-    with transaction.atomic():
-        # Other processes sweep too; each takes what no other has.
-        ids = list(old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:SWEEP_BATCH])
-        DecisionRecord.objects.filter(pk__in=ids).delete()
-    return len(ids)
+    return rows_sweep(DecisionRecord)
 
 
 async def write_journal() -> None:
     """Write what the journal holds each second, for ever, and hourly delete what is too old; survives outages."""
+    await keep_writing(
+        "decisions and rule hits",
+        waiting=lambda: len(journal),
+        flush=lambda: records_flush(),
+        sweep=lambda: records_sweep(),
+    )
+
+
+# --- what is written beside requests, for this journal and others -----------------------------------------------
+
+
+def rows_sweep(kind: type[models.Model]) -> int:
+    """Delete some of the rows of ``kind`` that were created longer ago than decisions are kept; return how many."""
+    days = settings.DECISION_RETENTION_DAYS
+    if days <= 0:
+        return 0
+    before = timezone.now() - dt.timedelta(days=min(days, 36_500))
+    rows = kind._default_manager
+    old = rows.filter(created_at__lt=before).order_by("created_at")
+    with transaction.atomic():
+        # Other processes sweep too; each takes what no other has.
+        ids = list(old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:SWEEP_BATCH])
+        rows.filter(pk__in=ids).delete()
+    return len(ids)
+
+
+async def keep_writing(
+    what: str, *, waiting: Callable[[], int], flush: Callable[[], int], sweep: Callable[[], int]
+) -> None:
+    """Call ``flush`` each second while something waits, and ``sweep`` hourly, for ever; survives outages.
+
+    Both run in threads; when cancelled, what waits is written if that is quick. ``what`` is what the log calls it.
+    """
     sweep_at = time.monotonic()
     failing = False
     try:
         while True:
             await asyncio.sleep(WRITE_SECONDS)
             try:
-                if journal:
-                    await _in_thread(records_flush)
-                if time.monotonic() >= sweep_at and await _in_thread(records_sweep) < SWEEP_BATCH:
+                if waiting():
+                    await _in_thread(flush)
+                if time.monotonic() >= sweep_at and await _in_thread(sweep) < SWEEP_BATCH:
                     sweep_at = time.monotonic() + SWEEP_SECONDS
             except Exception as error:
                 if not failing:
                     unexpected = not isinstance(error, Error | OSError)
                     logger.warning(
-                        "cannot write decisions, they wait and are tried again error=%s", error, exc_info=unexpected
+                        "cannot write %s, they wait and are tried again error=%s", what, error, exc_info=unexpected
                     )
                 failing = True
             else:
                 if failing:
-                    logger.info("decisions are written again")
+                    logger.info("%s are written again", what)
                 failing = False
     except asyncio.CancelledError:
-        await _write_last()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(LAST_WRITE_SECONDS):
+                await _in_thread(flush)
+        if count := waiting():
+            logger.warning("%s were lost, as the database did not take them count=%d", what, count)
         raise
 
 
-async def _write_last() -> None:
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(LAST_WRITE_SECONDS):
-            await _in_thread(records_flush)
-    if journal:
-        logger.warning("decisions and rule hits were lost, as the database did not take them count=%d", len(journal))
-
-
-async def _in_thread(work: Any) -> int:
+async def _in_thread(work: Callable[[], int]) -> int:
     return await database_sync_to_async(work, thread_sensitive=False)()  # type: ignore[no-any-return]
 
 
