@@ -34,6 +34,8 @@ class Traces:
             self._waiting.append(trace)
         else:
             self.dropped += 1
+            if self.dropped % CAPACITY == 1:
+                logger.warning("retrieval traces are not kept, as %d wait already dropped=%d", CAPACITY, self.dropped)
 
     def flush(self) -> int:
         """Write everything and return how many; raises django.db.Error, and keeps what was not written."""
