@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from routing.backends.protocol import Json, ServerAddress, ServerKind
@@ -54,11 +55,41 @@ class Expert:
     fallbacks: tuple[str, ...] = ()
     answers_while_loading: bool = False
     text_only: bool = False
-    price: float = 0.0  # of a million tokens, read and written, on average
+    price_in: float = 0.0  # of a million tokens read
+    price_out: float = 0.0  # of a million tokens written
     replicas: tuple[Replica, ...] = ()
+
+    @property
+    def price(self) -> float:
+        """Return the price of a million tokens, read and written, on average."""
+        return (self.price_in + self.price_out) / 2
 
     def replicas_that(self, needs: frozenset[str]) -> tuple[Replica, ...]:
         return tuple(replica for replica in self.replicas if replica.can(needs))
+
+
+class Mode(StrEnum):
+    """How many of a profile's experts answer: one, several at a time, or several one after the other."""
+
+    ROUTE = "route"
+    MIXTURE = "mixture"
+    CASCADE = "cascade"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixing:
+    """How a mixture or a cascade goes about it; see the fields of the same names of ``models.RoutingProfile``.
+
+    ``aggregator`` is a slug, None for the expert that would have answered alone; ``patience`` is in seconds.
+    """
+
+    breadth: int = 3
+    breadth_most: int = 5
+    aggregator: str | None = None
+    agreement: float = 0.6
+    confidence: float = 0.6
+    patience: float = 30.0
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +107,9 @@ class Profile:
     speed: float = 0.2
     cost: float = 0.0
     strength: float = 0.0
+    asks_program: bool = True
+    mode: Mode = Mode.ROUTE
+    mixing: Mixing = Mixing()
     system_prompt: str = ""
     defaults: Json = field(default_factory=dict)
     collections: tuple[str, ...] = ()
@@ -130,7 +164,8 @@ def load() -> Catalog:
             fallbacks=tuple(row.fallback.slug for row in expert.fallbacks.all()),
             answers_while_loading=expert.answers_while_loading,
             text_only=expert.text_only,
-            price=float(expert.price_in + expert.price_out) / 2,
+            price_in=float(expert.price_in),
+            price_out=float(expert.price_out),
             replicas=replicas.of(expert),
         )
         for expert in models.Expert.objects.filter(enabled=True).prefetch_related("replicas", "fallbacks__fallback")
@@ -150,7 +185,8 @@ def _profiles() -> dict[str, Profile]:
     """Return the enabled profiles by slug; ``auto`` is always there, whatever became of its row."""
     from routing import models
 
-    rows = models.RoutingProfile.objects.filter(enabled=True).prefetch_related("experts")
+    rows = models.RoutingProfile.objects.filter(enabled=True).select_related("aggregator")
+    rows = rows.prefetch_related("experts")
     found = {
         row.slug: Profile(
             slug=row.slug,
@@ -161,6 +197,17 @@ def _profiles() -> dict[str, Profile]:
             speed=row.speed,
             cost=row.cost,
             strength=row.strength,
+            asks_program=row.asks_program,
+            mode=Mode(row.mode),
+            mixing=Mixing(
+                breadth=row.breadth,
+                breadth_most=row.breadth_most,
+                aggregator=row.aggregator.slug if row.aggregator else None,
+                agreement=row.agreement,
+                confidence=row.confidence,
+                patience=float(row.patience),
+                prompt=row.aggregator_prompt,
+            ),
             system_prompt=row.system_prompt,
             defaults=row.defaults,
             collections=tuple(row.collections),

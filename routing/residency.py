@@ -21,9 +21,13 @@ PROBE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Resident:
-    """A loaded model; ``window`` in tokens, None where the server does not tell."""
+    """A loaded model; ``window`` in tokens, None where the server does not tell.
+
+    ``seen_at`` is when it last answered here, of time.monotonic().
+    """
 
     window: int | None = None
+    seen_at: float = float("-inf")
 
 
 @dataclass(slots=True)
@@ -84,9 +88,12 @@ class Residency:
             await asyncio.shield(memory.asking)
 
     async def _ask(self, server: ServerAddress, memory: ServerMemory) -> None:
+        began = time.monotonic()
         try:
             answer = await self._client.request_json(server, "GET", "/api/ps", timeout=PROBE_SECONDS)
-            memory.models = resident_models(answer)
+            # What answered meanwhile is loaded, although the server may have told before it was.
+            answered = {tag: model for tag, model in memory.models.items() if model.seen_at >= began}
+            memory.models = answered | resident_models(answer)
             memory.known = True
         except EndpointError as error:
             logger.debug("resident models not told server=%s error=%s", server.name, error)
@@ -100,6 +107,7 @@ class Residency:
         if memory.known:
             resident = memory.models.setdefault(full_tag(replica.model), Resident())
             resident.window = replica.num_ctx or resident.window
+            resident.seen_at = time.monotonic()
 
     def unloaded(self, replica: Replica) -> None:
         """Note that a replica's model was taken out of memory."""

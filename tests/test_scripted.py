@@ -705,6 +705,16 @@ class TestScript:
         with pytest.raises(TimeoutError, match="no request 2"):
             server.wait_for_request(CHAT, 0.01, count=2)
 
+    def test_tells_work_from_loads(self, server: ScriptedServer, client: httpx.Client) -> None:
+        chat(client, messages=[])
+        chat(client)
+        client.post("/api/embed", json={"model": PLAIN, "input": ""})
+        assert [request.idle for request in server.requests] == [True, False, True]
+        assert server.wait_for_work(CHAT) is server.requests[1]
+        assert server.work_at("/api/embed") == []
+        with pytest.raises(TimeoutError, match="no request 2"):
+            server.wait_for_work(CHAT, 0.01, count=2)
+
     def test_asks_for_its_key(self, client: httpx.Client) -> None:
         with ScriptedServer(require_key="secret") as locked:
             assert client.get(locked.url).status_code == 200

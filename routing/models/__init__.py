@@ -9,7 +9,9 @@ from routing.models.experts import (
     validate_defaults,
     validate_keep_alive,
 )
+from routing.models.feedback import Feedback, Proposal
 from routing.models.profiles import RoutingProfile
+from routing.models.programs import RouterProgram
 from routing.models.rules import RoutingRule, RuleUse, validate_keywords
 from routing.models.servers import InstalledModel, ModelServer, normalise_base_url, validate_base_url
 
@@ -18,10 +20,13 @@ __all__ = [
     "DecisionRecord",
     "Expert",
     "ExpertFallback",
+    "Feedback",
     "InstalledModel",
     "ModelServer",
+    "Proposal",
     "Replica",
     "RouteExample",
+    "RouterProgram",
     "RoutingProfile",
     "RoutingRule",
     "RuleUse",

@@ -9,12 +9,18 @@ from routing.catalog import AUTO
 from routing.models.experts import Expert, validate_defaults
 
 _WEIGHT = [MinValueValidator(0), MaxValueValidator(10)]
+_SHARE = [MinValueValidator(0), MaxValueValidator(1)]
 
 
 class RoutingProfile(models.Model):
     class Failover(models.TextChoices):
         REPLICAS = "replicas", "only another replica of the same expert"
         FALLBACKS = "fallbacks", "another replica, then the expert's fallbacks"
+
+    class Mode(models.TextChoices):
+        ROUTE = "route", "one expert answers"
+        MIXTURE = "mixture", "several experts answer, and one makes their answers one"
+        CASCADE = "cascade", "the smallest expert answers, and larger ones where it is not confident"
 
     slug = models.SlugField(
         max_length=100, unique=True, help_text="What clients ask for as <i>model</i>, for example <i>auto-fast</i>."
@@ -36,6 +42,63 @@ class RoutingProfile(models.Model):
     )
     cost = models.FloatField(default=0.0, validators=_WEIGHT, help_text="Weight of what it costs.")
     strength = models.FloatField(default=0.0, validators=_WEIGHT, help_text="Weight of how large its model is.")
+
+    asks_program = models.BooleanField(
+        "asks the program",
+        default=True,
+        help_text="Where rules and classifier are unsure, the active program may be asked, which takes a model's time.",
+    )
+
+    # --- how many answer
+    mode = models.CharField(
+        "who answers",
+        max_length=20,
+        choices=Mode.choices,
+        default=Mode.ROUTE,
+        help_text="Requests with tools and chat clients' background jobs are always answered by one expert.",
+    )
+    breadth = models.PositiveSmallIntegerField(
+        "experts asked",
+        default=3,
+        validators=[MinValueValidator(2), MaxValueValidator(8)],
+        help_text="Mixture: how many experts are asked at the same time.",
+    )
+    breadth_most = models.PositiveSmallIntegerField(
+        "experts at most",
+        default=5,
+        validators=[MinValueValidator(2), MaxValueValidator(8)],
+        help_text="Mixture: how many are asked where the first disagree or are not confident. "
+        "Cascade: how many experts are tried, one after the other.",
+    )
+    aggregator = models.ForeignKey(
+        Expert,
+        null=True,
+        blank=True,
+        related_name="+",
+        on_delete=models.SET_NULL,
+        help_text="Mixture: who makes the answers one. None chosen: the expert that would have answered alone.",
+    )
+    agreement = models.FloatField(
+        "least agreement",
+        default=0.6,
+        validators=_SHARE,
+        help_text="Mixture: mean similarity of the answers, 0 to 1, below which further experts are asked.",
+    )
+    confidence = models.FloatField(
+        "least confidence",
+        default=0.6,
+        validators=_SHARE,
+        help_text="Mixture and cascade: a model's confidence in its answer, 0 to 1 (the geometric mean of its tokens' "
+        "probabilities), below which further experts are asked.",
+    )
+    patience = models.PositiveSmallIntegerField(
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(600)],
+        help_text="Mixture: seconds that the others are waited for once half of the experts have answered.",
+    )
+    aggregator_prompt = models.TextField(
+        blank=True, default="", help_text="Mixture: what the aggregator is told, instead of the usual instructions."
+    )
 
     # --- what every request of the profile gets
     system_prompt = models.TextField(
@@ -89,4 +152,6 @@ class RoutingProfile(models.Model):
             )
         if self.slug == AUTO and not self.enabled:
             raise ValidationError({"enabled": "Clients count on “auto”; it cannot be disabled."})
+        if self.breadth and self.breadth_most and self.breadth_most < self.breadth:
+            raise ValidationError({"breadth_most": "Experts at most cannot be fewer than those asked at first."})
         validate_defaults(self.defaults)

@@ -145,8 +145,7 @@ def test_the_prompt_is_counted_once(usages, whole):
 
 
 def chats(server) -> list[Any]:
-    """Return the chats a scripted server was asked for; one without messages only loads a model."""
-    return [request.json for request in server.requests_to("/api/chat") if request.json["messages"]]
+    return [request.json for request in server.work_at("/api/chat")]
 
 
 @pytest.mark.served
@@ -184,8 +183,7 @@ class TestN:
         with pytest.raises(openai.APIError, match="CUDA error"):
             for _ in self.ask(served_ollama, n=2, stream=stream):
                 pass
-        running = next(request for request in ollama.requests_to("/api/chat") if request.json["messages"])
-        assert running.wait_closed(1)
+        assert ollama.work_at("/api/chat")[0].wait_closed(1)
 
     def test_a_client_that_leaves_stops_them_all(self, served_ollama, ollama):
         ollama.reply(Reply(content=["a"] * 400, delay=0.05), times=3)
@@ -196,6 +194,6 @@ class TestN:
                 if len(seen) == 3:
                     break
         assert seen == {0, 1, 2}
-        running = [request for request in ollama.requests_to("/api/chat") if request.json["messages"]]
+        running = ollama.work_at("/api/chat")
         assert len(running) == 3
         assert all(request.wait_disconnected(1.0) for request in running)

@@ -108,7 +108,7 @@ class TestOnOllama:
     def test_a_long_list_goes_in_batches_in_order(self, served_ollama, ollama):
         texts = [f"text number {number}" for number in range(130)]
         found = served_ollama.client().embeddings.create(model=EMBEDDER, input=texts)
-        sizes = [len(request.json["input"]) for request in ollama.requests_to("/api/embed") if request.json["input"]]
+        sizes = [len(request.json["input"]) for request in ollama.work_at("/api/embed")]
         assert sizes == [64, 64, 2]
         alone = served_ollama.client().embeddings.create(model=EMBEDDER, input=texts[100])
         assert found.data[100].embedding == alone.data[0].embedding
@@ -146,12 +146,12 @@ class TestOnOllama:
     def test_a_client_that_leaves_stops_the_model(self, served_ollama, ollama):
         ask = {"model": EMBEDDER, "input": "leaving"}
         served_ollama.http().post(EMBEDDINGS, json=ask)  # so that the model is in memory: a load is not broken off
-        before = len(ollama.requests_to("/api/embed"))
+        before = len(ollama.work_at("/api/embed"))
         ollama.reply(Reply(load_delay=20), path="/api/embed")
         with pytest.raises(httpx.TimeoutException):
             served_ollama.http().post(EMBEDDINGS, json=ask, timeout=0.5)
         gone = time.monotonic()
-        request = ollama.wait_for_request("/api/embed", count=before + 1)
+        request = ollama.wait_for_work("/api/embed", count=before + 1)
         assert request.wait_disconnected(1.0)
         assert request.disconnected_at - gone < 1.0
 

@@ -490,6 +490,6 @@ class TestTheDoor:
         with leaving, served_ollama.http().stream("POST", path, json=ask, timeout=0.6) as response:
             next(response.iter_raw())
         gone = time.monotonic()
-        request = ollama.requests_to(upstream)[-1]
+        request = ollama.work_at(upstream)[-1]
         assert request.wait_disconnected(1.0)
         assert request.disconnected_at - gone < 1.0

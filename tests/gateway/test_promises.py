@@ -304,8 +304,7 @@ def ask(served, *, text: str = "Weather?", **fields: Any):
 
 
 def chats(server) -> list[Any]:
-    """Return the chats a scripted server was asked for; one without messages only loads a model."""
-    return [request.json for request in server.requests_to("/api/chat") if request.json["messages"]]
+    return [request.json for request in server.work_at("/api/chat")]
 
 
 @pytest.mark.served

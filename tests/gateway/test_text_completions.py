@@ -246,7 +246,7 @@ class TestServed:
         with served_ollama.http().stream("POST", COMPLETIONS, json=body) as response:
             next(response.iter_raw())
         gone = time.monotonic()
-        request = ollama.requests_to("/api/generate")[-1]
+        request = ollama.work_at("/api/generate")[-1]
         assert request.wait_disconnected(1.0)
         assert request.disconnected_at - gone < 1.0
 

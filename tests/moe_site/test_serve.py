@@ -334,7 +334,7 @@ def test_another_postgresql_and_several_workers():
             running.manage("shell", "-c", "from routing.models import Expert; Expert.objects.all().delete()")
             time.sleep(2)
             seen = {_models_seen(running) for _ in range(30)}
-            assert seen == {"auto,auto-fast,auto-best,auto-cheap,all-MiniLM-L6-v2"}  # what is left needs no expert
+            assert seen == {"auto,auto-fast,auto-best,auto-cheap,moe,cascade,all-MiniLM-L6-v2"}  # what is left needs no expert
         finally:
             assert running.stop() == 0
     finally:

@@ -24,6 +24,7 @@ from routing.exceptions import (
     UpstreamTimedOut,
 )
 from routing.pool import Attempt, Pool
+from routing.residency import FRESH_SECONDS
 from tests.requests import chat_request
 from tests.scripted import Reply, Residency, ScriptedModel, ScriptedServer
 
@@ -365,6 +366,18 @@ class TestLoads:
         assert pool.outlook(decision(replica(one)).expert, frozenset()).start > 1
         await ask(pool, decision(replica(one)))
         assert [bool(request.json["messages"]) for request in one.requests_to("/api/chat")] == [True, False, True]
+
+    async def test_a_model_that_answers_while_residency_is_asked_is_not_loaded_again(self, make_pool, one):
+        pool = make_pool()
+        await ask(pool, decision(replica(one)))
+        pool.residency.memory(replica(one).server).asked_at -= FRESH_SECONDS
+        # What the server tells, that it let the model go, is on its way while a chat has the model loaded again.
+        one.reply(Reply(body={"models": []}, load_delay=0.2), path="/api/ps")
+        await ask(pool, decision(replica(one)))
+        await asyncio.sleep(0.4)
+        await ask(pool, decision(replica(one)))
+        assert len(one.requests_to("/api/ps")) == 2
+        assert [request.idle for request in one.requests_to("/api/chat")] == [False, False, False]
 
     async def test_residency_is_asked_once_at_a_time(self, make_pool, one):
         pool = make_pool()

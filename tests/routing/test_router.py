@@ -509,7 +509,9 @@ def contest() -> Catalog:
     """Return a catalog where code suits best, math starts soonest, reasoning is largest and writing cheapest."""
     rows = {"code": (7.0, 5.0), "math": (7.0, 5.0), "reasoning": (70.0, 9.0), "writing": (7.0, 0.1)}
     experts = {
-        slug: Expert(slug=slug, price=price, replicas=(replace(CHATS, model=slug, parameters=size),))
+        slug: Expert(
+            slug=slug, price_in=price, price_out=price, replicas=(replace(CHATS, model=slug, parameters=size),)
+        )
         for slug, (size, price) in rows.items()
     }
     return replace(catalog(default=None, profiles=(AUTO_FAST, AUTO_BEST, AUTO_CHEAP)), experts=experts)

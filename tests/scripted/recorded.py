@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# Where a request of Ollama's has what a model is to work on.
+_CONTENT = {"/api/chat": "messages", "/api/generate": "prompt", "/api/embed": "input"}
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Recorded:
@@ -27,6 +30,12 @@ class Recorded:
     disconnected: bool = False  # the client went away before that
     disconnected_at: float | None = None
     _closed: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether it only has a model loaded or unloaded, as Ollama understands one without content."""
+        content = _CONTENT.get(self.path)
+        return content is not None and isinstance(self.json, dict) and not self.json.get(content)
 
     @property
     def closed(self) -> bool:

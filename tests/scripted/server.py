@@ -144,15 +144,26 @@ class ScriptedServer:
     def requests_to(self, path: str) -> list[Recorded]:
         return [request for request in list(self.requests) if request.path == path]
 
+    def work_at(self, path: str) -> list[Recorded]:
+        """List the requests to a path that give a model work, without those that only load or unload it.
+
+        A gateway may have a model loaded whenever what it knows of a server's memory is old, so that whoever counts
+        its own requests must not count loads.
+        """
+        return [request for request in self.requests_to(path) if not request.idle]
+
     def wait_for_request(self, path: str | None = None, timeout: float = 5.0, *, count: int = 1) -> Recorded:
         """Wait for the nth request since the start, or since `clear`, to a path or to any.
 
         Raises TimeoutError.
         """
+        return self._wait(lambda: self.requests_to(path) if path else self.requests, path, timeout, count)
 
-        def arrived() -> list[Recorded]:
-            return self.requests_to(path) if path else self.requests
+    def wait_for_work(self, path: str, timeout: float = 5.0, *, count: int = 1) -> Recorded:
+        """Wait for the nth request to a path that gives a model work; raises TimeoutError."""
+        return self._wait(lambda: self.work_at(path), path, timeout, count)
 
+    def _wait(self, arrived: Callable[[], list[Recorded]], path: str | None, timeout: float, count: int) -> Recorded:
         with self._arrival:
             if not self._arrival.wait_for(lambda: len(arrived()) >= count, timeout):
                 seen = [request.path for request in self.requests]
