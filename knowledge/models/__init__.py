@@ -2,14 +2,25 @@
 
 from knowledge.models.chunks import Chunk, ChunkState, Embedding, Posting
 from knowledge.models.collections import Collection, Grant
-from knowledge.models.documents import Document, DocumentRevision, DocumentStatus, RevisionState, StoredContent
+from knowledge.models.documents import (
+    Document,
+    DocumentRevision,
+    DocumentStatus,
+    FileBatch,
+    RevisionState,
+    StoredContent,
+    StoredFile,
+)
+from knowledge.models.edits import ChunkEdit
 from knowledge.models.embeddingmodels import EmbeddingModel, EmbeddingSource
 from knowledge.models.evaluation import EvaluationRun, GoldenQuery
 from knowledge.models.jobs import IngestionJob, JobState, Stage
 from knowledge.models.traces import RetrievalTrace
+from knowledge.models.watching import WatchedSource
 
 __all__ = [
     "Chunk",
+    "ChunkEdit",
     "ChunkState",
     "Collection",
     "Document",
@@ -19,6 +30,7 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingSource",
     "EvaluationRun",
+    "FileBatch",
     "GoldenQuery",
     "Grant",
     "IngestionJob",
@@ -28,4 +40,6 @@ __all__ = [
     "RevisionState",
     "Stage",
     "StoredContent",
+    "StoredFile",
+    "WatchedSource",
 ]

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from pgvector.django import VectorField
 
 from knowledge.models.collections import Collection
 from knowledge.models.documents import Document
+from knowledge.models.edits import ChunkEdit
 from knowledge.models.embeddingmodels import EmbeddingModel
 
 
@@ -40,6 +42,22 @@ class Chunk(models.Model):
     page = models.PositiveIntegerField(null=True, blank=True)
     tokens = models.PositiveIntegerField(default=0, help_text="Of the embedding model, headings included.")
     language = models.CharField(max_length=8, blank=True, default="")
+    edit = models.ForeignKey(
+        ChunkEdit,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="chunks",
+        help_text="The edit that it is the outcome of.",
+    )
+    signals = ArrayField(
+        models.CharField(max_length=40),
+        blank=True,
+        default=list,
+        editable=False,
+        help_text="What in it looks like instructions to a model rather than like text for people.",
+    )
     hash = models.CharField(max_length=64, help_text="SHA-256 of what is embedded: title, headings and text.")
 
     objects = ChunkQuerySet.as_manager()

@@ -1,6 +1,9 @@
 """Collections: what belongs together, how it is cut and searched, and who may see it."""
 
+import uuid
+
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import RandomUUID
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -30,6 +33,10 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
         return self.filter(scratch=False)
 
 
+STORE_START = "vs_"
+"""How the id of a collection begins, where it is spoken of as a vector store."""
+
+
 class Collection(models.Model):
     class Everyone(models.IntegerChoices):
         NOTHING = 0, "nothing: only those it is granted to see it"
@@ -57,6 +64,42 @@ class Collection(models.Model):
         help_text="What every API key may do with it; grants add to that for single keys and groups.",
     )
     scratch = models.BooleanField(default=False, editable=False)
+    uid = models.UUIDField(
+        unique=True,
+        default=uuid.uuid4,
+        db_default=RandomUUID(),
+        editable=False,
+        help_text="What a vector store's id is made of.",
+    )
+    metadata = models.JSONField(blank=True, default=dict, help_text="What clients keep with a vector store.")
+    expires_after_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(3650)],
+        help_text="Days without a search after which it expires. Empty: never.",
+    )
+    last_active_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    # --- what goes live
+    review = models.BooleanField(
+        "changes are reviewed",
+        default=False,
+        help_text="New documents and changed ones are found only once somebody has approved them.",
+    )
+    gate = models.FloatField(
+        "largest fall of recall",
+        null=True,
+        blank=True,
+        validators=_SHARE,
+        help_text="A change by which recall@5 on the golden queries would fall by more than this, 0 to 1, does not go "
+        "live. Empty: nothing is held back.",
+    )
+    keeps_tools = models.BooleanField(
+        "tools beside untrusted text",
+        default=False,
+        help_text="Leave a request's tools on although passages of this collection, if it is untrusted, are in its "
+        "prompt. Off: such a request is answered without its tools, and says so.",
+    )
 
     # --- how documents are cut and embedded
     embedding_model = models.ForeignKey(
@@ -64,6 +107,15 @@ class Collection(models.Model):
         on_delete=models.PROTECT,
         related_name="collections",
         help_text="What its chunks are embedded by.",
+    )
+    previous_model = models.ForeignKey(
+        EmbeddingModel,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        help_text="What it was searched by before; its vectors are kept, so that going back takes a moment.",
     )
     chunk_tokens = models.PositiveIntegerField(
         default=190,
@@ -132,6 +184,11 @@ class Collection(models.Model):
     def clean(self) -> None:
         if self.chunk_overlap * 2 > self.chunk_tokens:
             raise ValidationError({"chunk_overlap": "At most half of a chunk may be repeated."})
+
+    @property
+    def public_id(self) -> str:
+        """What it is called as a vector store."""
+        return f"{STORE_START}{self.uid.hex}"
 
     @property
     def longest_chunk(self) -> int:

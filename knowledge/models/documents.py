@@ -1,5 +1,10 @@
 """Documents, their revisions, and the bytes they were made of."""
 
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.functions import RandomUUID
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -17,6 +22,34 @@ class StoredContent(models.Model):
 
     def __str__(self) -> str:
         return self.sha256[:12]
+
+
+FILE_START = "file-"
+"""How the id of a file begins."""
+
+
+class StoredFile(models.Model):
+    """A file as the Files API keeps it; ``key`` and ``group`` say whose it is."""
+
+    uid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=500)
+    purpose = models.CharField(max_length=40)
+    content = models.ForeignKey(StoredContent, on_delete=models.PROTECT, related_name="files")
+    size = models.PositiveBigIntegerField()
+    key = models.ForeignKey("gateway.ApiKey", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    group = models.CharField(max_length=100, blank=True, default="")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def public_id(self) -> str:
+        return f"{FILE_START}{self.uid.hex}"
 
 
 class DocumentStatus(models.TextChoices):
@@ -54,6 +87,35 @@ class Document(models.Model):
     mime = models.CharField(max_length=150, blank=True, default="")
     language = models.CharField(max_length=8, blank=True, default="", help_text="Empty: it is recognised.")
     metadata = models.JSONField(blank=True, default=dict, help_text="What searches may filter by.")
+    uid = models.UUIDField(unique=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
+    file = models.ForeignKey(
+        StoredFile,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="documents",
+        help_text="The uploaded file that it was made of, where it came that way.",
+    )
+    watch = models.ForeignKey(
+        "knowledge.WatchedSource",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="documents",
+        help_text="The watched source that it comes from.",
+    )
+    missing_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Since when it is not in its watched source any more."
+    )
+    chunk_tokens = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(32), MaxValueValidator(2000)],
+        help_text="Longest chunk in tokens, where it is not to be cut as its collection's others are.",
+    )
+    chunk_overlap = models.PositiveIntegerField(null=True, blank=True, validators=[MaxValueValidator(1000)])
     enabled = models.BooleanField(default=True, help_text="One that is disabled is kept and not found.")
     revision = models.PositiveIntegerField(
         default=0, editable=False, help_text="The revision that is found; 0: none was ready yet."
@@ -78,10 +140,17 @@ class Document(models.Model):
     def __str__(self) -> str:
         return self.title or self.source
 
+    @property
+    def public_id(self) -> str:
+        """What it is called as a file of a vector store."""
+        return f"{FILE_START}{self.uid.hex}"
+
 
 class RevisionState(models.TextChoices):
     PENDING = "pending", "waiting"
+    REVIEW = "review", "waits for review"
     LIVE = "live", "live"
+    REJECTED = "rejected", "rejected"
     SUPERSEDED = "superseded", "superseded"
     FAILED = "failed", "failed"
 
@@ -100,6 +169,19 @@ class DocumentRevision(models.Model):
     metadata = models.JSONField(blank=True, default=dict, help_text="What the file says of itself.")
     warnings = models.JSONField(blank=True, default=list)
     error = models.TextField(blank=True, default="")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    author_name = models.CharField(max_length=200, blank=True, default="", help_text="Who made it: a key or a person.")
+    reason = models.TextField(blank=True, default="", help_text="Why it was made.")
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    reviewed_at = models.DateTimeField(null=True, blank=True)
+    review_note = models.TextField(blank=True, default="")
+    held_back = models.JSONField(
+        blank=True, default=dict, help_text="What the gate found, where it kept the revision from going live."
+    )
     # Ids of its chunks in reading order; a chunk that did not change belongs to several revisions.
     chunk_ids = models.JSONField(blank=True, default=list, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -115,3 +197,19 @@ class DocumentRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.document_id} r{self.number}"
+
+
+class FileBatch(models.Model):
+    """Files that were added to a collection together, by the vector store API."""
+
+    uid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="file_batches")
+    documents = models.ManyToManyField(Document, related_name="file_batches")
+    created_at = models.DateTimeField(auto_now_add=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"vsfb_{self.uid.hex}"

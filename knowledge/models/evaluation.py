@@ -1,11 +1,13 @@
 """What a collection is measured with, and what came of it."""
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 
 from knowledge.models.collections import Collection
 from knowledge.models.documents import Document
+from knowledge.models.embeddingmodels import EmbeddingModel
 
 
 class GoldenQuery(models.Model):
@@ -21,6 +23,9 @@ class GoldenQuery(models.Model):
         help_text="Texts, one a line, of which a right passage holds one; upper and lower case are alike.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
 
     class Meta:
         ordering = ["id"]
@@ -41,6 +46,11 @@ class EvaluationRun(models.Model):
     settings = models.JSONField(default=dict, help_text="How the collection was searched.")
     queries = models.PositiveIntegerField()
     measures = models.JSONField(default=dict, help_text="nDCG and recall, and milliseconds a query.")
+    embedding_model = models.ForeignKey(
+        EmbeddingModel, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    reason = models.CharField(max_length=200, blank=True, default="", help_text="What it was measured for.")
+    details = models.JSONField(default=list, editable=False, help_text="What each question found.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
