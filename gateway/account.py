@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 import time
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.utils import timezone
 
@@ -18,6 +18,8 @@ from routing.catalog import Replica
 from routing.decision import Decision
 from routing.exceptions import EndpointError
 from routing.journal import journal
+from routing.mixture.answering import Answering
+from routing.mixture.parts import Parts, together
 from routing.models import DecisionRecord
 from routing.pool import Attempt
 
@@ -31,7 +33,8 @@ class Account:
     """``what`` is the kind of request; a request that has neither a reason nor an error was cancelled.
 
     ``answered_by`` is the expert that was asked last, and ``hops`` the attempts before that: a replica's label and the
-    code of its error. ``grounded`` and ``citing`` tell what the answer rests on, where it was grounded.
+    code of its error. ``several`` are the answers that several experts make together, where that was decided.
+    ``grounded`` and ``citing`` tell what the answer rests on, where it was grounded.
     """
 
     what: str
@@ -44,6 +47,7 @@ class Account:
     hops: tuple[tuple[str, str], ...] = ()
     reason: str | None = None
     usage: Usage = field(default_factory=Usage)
+    several: list[Answering] = field(default_factory=list)
     grounded: Grounded | None = None
     citing: Citing | None = None
     error: EndpointError | None = None
@@ -67,7 +71,20 @@ class Account:
             return self.error.code or self.error.type
         return self.reason or "cancelled"
 
+    @property
+    def parts(self) -> tuple[Parts, ...]:
+        return tuple(replace(one.parts, index=index) for index, one in enumerate(self.several))
+
+    @property
+    def spent(self) -> Usage:
+        """What all of it took, also where the answer did not come to its end."""
+        if not self.several:
+            return self.usage
+        counted = (parts.usage for parts in self.parts)
+        return sum((usage for usage in counted if usage), Usage())
+
     def log(self) -> None:
+        spent = self.spent
         logger.info(
             "%s request_id=%s key=%s asked=%s expert=%s route=%s replica=%s outcome=%s prompt_tokens=%s "
             "completion_tokens=%s first_ms=%s latency_ms=%.0f",
@@ -79,8 +96,8 @@ class Account:
             self.decision.route if self.decision else "-",
             self.replica.label if self.replica else "-",
             self.outcome,
-            self.usage.prompt_tokens,
-            self.usage.completion_tokens,
+            spent.prompt_tokens,
+            spent.completion_tokens,
             "-" if self.first_event is None else f"{self.first_event * 1000:.0f}",
             (time.monotonic() - self.started) * 1000,
         )
@@ -98,6 +115,7 @@ class Account:
 
     def _record(self, decision: Decision) -> DecisionRecord:
         other = self.answered_by not in ("", decision.expert.slug)
+        withheld = self.grounded.tools if self.grounded else {}
         hops = [{"replica": label, "error": code} for label, code in self.hops]
         return DecisionRecord(
             id=decision.id,
@@ -113,7 +131,7 @@ class Account:
             request_id=self.request_id,
             outcome=self.outcome,
             milliseconds=decision.milliseconds,
-            why=decision.explained() | {"hops": hops},
+            why=decision.explained(quoting=keeps_prompt(decision)) | {"hops": hops} | together(self.parts) | withheld,
             prompt=decision.text[:LONGEST_PROMPT] if keeps_prompt(decision) else "",
         )
 

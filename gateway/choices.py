@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from routing.backends.protocol import ChatRequest, Delta, Finish, Usage
+from routing.mixture.parts import Parts
 
 Event = TypeVar("Event")
 LARGEST_SEED = 2**63 - 1
@@ -34,12 +35,21 @@ def total(usages: Iterable[Usage | None]) -> Usage | None:
     return first
 
 
+def summed(usages: Iterable[Usage | None]) -> Usage | None:
+    """Return the usage of all choices added up: what several experts took for each of them."""
+    counted = [usage for usage in usages if usage]
+    return sum(counted[1:], counted[0]) if counted else None
+
+
 async def side_by_side(
-    request: ChatRequest, run: Callable[[ChatRequest], AsyncGenerator[Event]]
-) -> AsyncGenerator[Event | Delta | Finish]:
+    request: ChatRequest,
+    run: Callable[[ChatRequest], AsyncGenerator[Event]],
+    *,
+    usage_of: Callable[[Iterable[Usage | None]], Usage | None] = total,
+) -> AsyncGenerator[Event | Delta | Finish | Parts]:
     """Yield the events of ``request.n`` answers as they come, with their index; the last Finish has all the usage.
 
-    An answer that fails ends them all, and so does leaving early.
+    ``usage_of`` tells what the answers took together. An answer that fails ends them all, and so does leaving early.
     """
     if request.n == 1:
         async with aclosing(run(request)) as alone:
@@ -51,9 +61,9 @@ async def side_by_side(
         async for index, event in merger:
             if isinstance(event, Finish):
                 usages.append(event.usage)
-                usage = total(usages) if len(usages) == request.n else None
+                usage = usage_of(usages) if len(usages) == request.n else None
                 yield replace(event, index=index, usage=usage)
-            elif isinstance(event, Delta):
+            elif isinstance(event, Delta | Parts):
                 yield replace(event, index=index)
             else:
                 yield event

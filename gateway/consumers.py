@@ -11,8 +11,9 @@ from gateway.cited import Cited
 from gateway.completions import Routed, complete
 from gateway.http import EventStream, HttpConsumer
 from routing.backends.protocol import ChatEvent, ChatRequest
+from routing.mixture.parts import Parts
 
-Events = AsyncGenerator[Routed | Cited | ChatEvent]
+Events = AsyncGenerator[Routed | Cited | Parts | ChatEvent]
 
 
 class ChatCompletions(HttpConsumer):
@@ -54,5 +55,6 @@ class ChatCompletions(HttpConsumer):
                     )
                     continue
                 assert writer is not None
-                await stream.write(b"".join(sse.data(chunk) for chunk in writer.write(event)))
+                if data := b"".join(sse.data(chunk) for chunk in writer.write(event)):
+                    await stream.write(data)
             await stream.end(sse.DONE)

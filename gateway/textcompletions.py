@@ -31,6 +31,7 @@ from routing.catalog import Expert, Replica, catalog
 from routing.decision import Decision
 from routing.exceptions import BadRequest, EndpointError, UpstreamFailed
 from routing.features import Asker
+from routing.mixture.plan import alone
 from routing.named import to_fill_in
 from routing.pool import Attempt, prepare, shared_pool
 from routing.router import shared_router
@@ -274,6 +275,7 @@ async def complete_text(
 async def _decided(request: TextRequest, asker: Asker) -> Decision:
     known = await catalog.aget()
     decision = await shared_router().decide(request.chat, known, asker=asker)
+    decision = alone(decision, "a text completion is made by one expert")
     return decision if request.suffix is None else to_fill_in(decision, request.chat.model, known)
 
 

@@ -25,6 +25,7 @@ from routing.backends.protocol import (
     Usage,
 )
 from routing.exceptions import BadRequest
+from routing.mixture.parts import Parts, together
 
 MOST_CHOICES = 16
 # OpenAI's own limits of metadata (openai-python, src/openai/types/shared/metadata.py).
@@ -350,7 +351,8 @@ class Head:
 class ChunkWriter:
     """Events into chat.completion.chunk objects, in the order OpenAI sends them; ``choices`` is n.
 
-    ``moe`` is what the first of them tells of the decision, for a client that asked.
+    ``moe`` is what the first of them tells of the decision, for a client that asked; the last of an answer tells its
+    parts, where there are any.
     """
 
     def __init__(self, head: Head, *, include_usage: bool, choices: int = 1, moe: Json | None = None) -> None:
@@ -360,10 +362,14 @@ class ChunkWriter:
         self._running = choices
         self._started: set[int] = set()
         self._cited: dict[int, Cited] = {}
+        self._parts: dict[int, Parts] = {}
 
-    def write(self, event: Delta | Cited | Finish) -> Iterator[dict[str, Any]]:
+    def write(self, event: Delta | Cited | Parts | Finish) -> Iterator[dict[str, Any]]:
         if isinstance(event, Cited):
             self._cited[event.index] = event  # goes with the end, which comes next
+            return
+        if isinstance(event, Parts):
+            self._parts[event.index] = event  # so do the last of these
             return
         if event.index not in self._started:
             opening = self._chunk(event.index, {"role": "assistant", "content": ""})
@@ -373,10 +379,16 @@ class ChunkWriter:
             yield self._chunk(event.index, _delta(event), logprobs=event.logprobs)
             return
         chunk = self._end(event, self._cited.get(event.index, Cited()))
-        yield chunk | {"moe": {"adjusted": list(event.adjusted)}} if event.adjusted else chunk
+        told = self._told(event)
+        yield chunk | {"moe": told} if told else chunk
         self._running -= 1
         if self._include_usage and not self._running:
             yield self._envelope([]) | {"usage": usage(event.usage or Usage())}
+
+    def _told(self, finish: Finish) -> dict[str, Any]:
+        parts = self._parts.get(finish.index)
+        told = together([parts]) if parts else {}
+        return told | ({"adjusted": list(finish.adjusted)} if finish.adjusted else {})
 
     def _end(self, finish: Finish, cited: Cited) -> dict[str, Any]:
         delta = {} if cited.annotations is None else {"annotations": list(cited.annotations)}
@@ -478,8 +490,12 @@ class Completion:
 
     answers: dict[int, Collector] = field(default_factory=dict)
     usage: Usage | None = None
+    parts: dict[int, Parts] = field(default_factory=dict)
 
-    def add(self, event: Delta | Cited | Finish) -> None:
+    def add(self, event: Delta | Cited | Parts | Finish) -> None:
+        if isinstance(event, Parts):
+            self.parts[event.index] = event
+            return
         self.answers.setdefault(event.index, Collector()).add(event)
         if isinstance(event, Finish):
             self.usage = event.usage or self.usage
@@ -507,7 +523,8 @@ class Completion:
             "usage": usage(self.usage or Usage()),
             **self.extension,
         }
-        told = dict(moe or {}) | ({"adjusted": self.adjusted} if self.adjusted else {})
+        told = dict(moe or {}) | together([*self.parts.values()])
+        told |= {"adjusted": self.adjusted} if self.adjusted else {}
         return completion | {"moe": told} if told else completion
 
 

@@ -7,7 +7,11 @@ class RoutingConfig(AppConfig):
 
     def ready(self) -> None:
         from routing import catalog, classifying, retraining
+        from routing.learning import noticing
+        from routing.program import active
 
         catalog.connect_signals()
         classifying.connect_signals()
+        active.connect_signals()
         retraining.connect_signals()
+        noticing.connect_signals()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -119,6 +119,16 @@ class Profile:
     text_only: bool | None = None
     log_share: int = 100
     log_prompts: bool = False
+
+    def lends(self, expert: Expert) -> Expert:
+        """Return ``expert`` as it answers for this profile."""
+        while_loading = self.answers_while_loading
+        return replace(
+            expert,
+            system_prompt=self.system_prompt or expert.system_prompt,
+            defaults={**expert.defaults, **self.defaults},
+            answers_while_loading=expert.answers_while_loading if while_loading is None else while_loading,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

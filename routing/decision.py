@@ -3,12 +3,16 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from routing import rules
 from routing.backends.protocol import ChatRequest
 from routing.catalog import Expert, Profile
+from routing.program.opinion import ProgramOpinion
 from routing.rules import Outcome
+
+if TYPE_CHECKING:
+    from routing.mixture.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +45,9 @@ class Stage:
 class Decision:
     """What the router chose and why.
 
-    ``route`` is the stage that decided: explicit, task, held, rule, classifier, default or fallback. ``sure`` is
-    whether the classifier was, where it was asked; ``held`` the expert that has the conversation.
+    ``route`` is the stage that decided: explicit, task, held, rule, classifier, program, default or fallback. ``sure``
+    is whether the classifier was, where it was asked, or the program's choice is followed; ``held`` the expert that has
+    the conversation; ``program`` what came of asking the program, None where it was not asked.
     """
 
     id: str
@@ -56,12 +61,14 @@ class Decision:
     confidence: float | None = None
     sure: bool = False
     candidates: tuple[Candidate, ...] = ()
+    program: ProgramOpinion | None = None
     filtered: tuple[tuple[str, str], ...] = ()
     skipped: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     outcome: Outcome = field(default_factory=Outcome)
     collections: tuple[str, ...] = ()
     held: str | None = None
+    plan: "Plan | None" = None
     language: str = ""
     task: str = ""
     tokens: int = 0
@@ -75,10 +82,10 @@ class Decision:
         """Return ``request`` with what the rules demand."""
         return rules.apply_to(request, self.outcome, system_prompt=self.expert.system_prompt)
 
-    def explained(self) -> dict[str, Any]:
-        """Return the whole why as JSON; the prompt is not in it."""
+    def explained(self, *, quoting: bool = True) -> dict[str, Any]:
+        """Return the whole why as JSON; the prompt is not in it, nor, without ``quoting``, what a model said of it."""
         return {
-            "sentence": self.why,
+            "sentence": self.why if quoting or not self.program else self.why.removesuffix(self.program.quoted),
             "profile": self.profile.slug if self.profile else None,
             "confidence": _rounded(self.confidence),
             "sure": self.sure,
@@ -87,6 +94,7 @@ class Decision:
             "tokens": self.tokens,
             "needs": sorted(self.needs),
             "held": self.held,
+            "mixture": self.plan.explained() if self.plan else None,
             "candidates": [
                 {
                     "expert": candidate.expert,
@@ -97,6 +105,7 @@ class Decision:
                 }
                 for candidate in self.candidates
             ],
+            "program": self.program.explained(quoting=quoting) if self.program else None,
             "filtered": [{"expert": slug, "reason": reason} for slug, reason in self.filtered],
             "skipped": list(self.skipped),
             "rules": [

@@ -16,6 +16,7 @@ from routing.classifier import measures
 from routing.classifier.training import Example
 from routing.classifying import Active, Classifying, shared_classifying, shared_embedder
 from routing.decision import Decision
+from routing.program.deciding import Deciding
 from routing.router import Router
 
 STAND_IN = Replica(
@@ -99,12 +100,16 @@ def supposing(catalog: Catalog) -> tuple[Catalog, str]:
     return replace(catalog, experts=experts), "No model server is known yet; decided as if every expert had one."
 
 
-def trained_classifying(examples: Sequence[Example]) -> Classifying:
-    """Return a classifier of ``examples`` that is kept nowhere."""
+def trained_classifying(examples: Sequence[Example], *, remember: bool = False) -> Classifying:
+    """Return a classifier of ``examples`` that is kept nowhere; ``remember`` keeps their embeddings."""
     from routing.versions import trained_of
 
-    trained, _ = trained_of(examples, remember=False)
-    now = Active(classifier=trained.classifier)
+    trained, _ = trained_of(examples, remember=remember)
+    return classifying_of(Active(classifier=trained.classifier))
+
+
+def classifying_of(now: Active) -> Classifying:
+    """Return what asks this one classifier, whichever is active meanwhile."""
 
     async def get() -> Active:
         return now
@@ -121,21 +126,33 @@ class Timed:
 
 
 async def evaluate(
-    rows: Sequence[Labelled], catalog: Catalog, *, classifying: Classifying | None = None, profile: str = AUTO
+    rows: Sequence[Labelled],
+    catalog: Catalog,
+    *,
+    classifying: Classifying | None = None,
+    deciding: Deciding | None = None,
+    profile: str = AUTO,
 ) -> dict[str, Any]:
     """Return what the router makes of ``rows``: how often it is right, where it fails, how sure and how quick it is.
 
-    Raises BadExamples.
+    See ``decide_all``. Raises BadExamples.
     """
-    return report_on(rows, await decide_all(rows, catalog, classifying=classifying, profile=profile))
+    timed = await decide_all(rows, catalog, classifying=classifying, deciding=deciding, profile=profile)
+    return report_on(rows, timed)
 
 
 async def decide_all(
-    rows: Sequence[Labelled], catalog: Catalog, *, classifying: Classifying | None = None, profile: str = AUTO
+    rows: Sequence[Labelled],
+    catalog: Catalog,
+    *,
+    classifying: Classifying | None = None,
+    deciding: Deciding | None = None,
+    profile: str = AUTO,
 ) -> list[Timed]:
     """Return the decision on each of ``rows``, made one after the other once everything is loaded.
 
-    Experts run nowhere, so load and price have no say. Raises BadExamples.
+    Experts run nowhere, so load and price have no say. No program is asked but that of ``deciding``, whose own expert
+    does run. Raises BadExamples.
     """
     if profile not in catalog.profiles:
         raise BadExamples(f"There is no profile {profile}. There are: {', '.join(catalog.profiles)}.")
@@ -144,7 +161,7 @@ async def decide_all(
         raise BadExamples(f"Profile {profile} lets none of {', '.join(catalog.experts)} answer. Use another profile.")
     classifying = classifying or shared_classifying()
     await classifying.warm()
-    router = Router(classifying=classifying)
+    router = Router(classifying=classifying, deciding=deciding)
     found = []
     for row in rows:
         started = time.perf_counter()
@@ -201,7 +218,8 @@ def stage_of(decision: Decision) -> str:
     """Return the stage that decided, and for the classifier which layer and whether it was sure."""
     if decision.route != "classifier":
         return decision.route
-    said = decision.stages[-1].result.split(":")[0].split(",")[0]
+    result = next(stage.result for stage in reversed(decision.stages) if stage.name == "classifier")
+    said = result.split(":")[0].split(",")[0]
     return f"classifier ({said}, {'sure' if decision.sure else 'unsure'})"
 
 

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DataError, Error, IntegrityError, connection, models, transaction
 from django.utils import timezone
 
-from routing.models import DecisionRecord
+from routing.models import DecisionRecord, Feedback
 
 logger = logging.getLogger("routing")
 
@@ -156,8 +156,11 @@ def records_flush() -> int:
 
 
 def records_sweep() -> int:
-    """Delete some of the records that are older than they are kept, and return how many."""
-    return rows_sweep(DecisionRecord)
+    """Delete some of the records, and of what was said of them, that are older than they are kept; return how many.
+
+    What somebody said of a decision may have its prompt, which is kept no longer than the decision's own.
+    """
+    return rows_sweep(DecisionRecord) + rows_sweep(Feedback)
 
 
 async def write_journal() -> None:
@@ -189,10 +192,16 @@ def rows_sweep(kind: type[models.Model]) -> int:
 
 
 async def keep_writing(
-    what: str, *, waiting: Callable[[], int], flush: Callable[[], int], sweep: Callable[[], int]
+    what: str,
+    *,
+    waiting: Callable[[], int],
+    flush: Callable[[], int],
+    sweep: Callable[[], int],
+    every: float = SWEEP_SECONDS,
 ) -> None:
-    """Call ``flush`` each second while something waits, and ``sweep`` hourly, for ever; survives outages.
+    """Call ``flush`` each second while something waits, and ``sweep`` hourly or so often, for ever; survives outages.
 
+    A sweep that returns SWEEP_BATCH has left something, and the next one follows at once; ``every`` is in seconds.
     Both run in threads; when cancelled, what waits is written if that is quick. ``what`` is what the log calls it.
     """
     sweep_at = time.monotonic()
@@ -204,7 +213,7 @@ async def keep_writing(
                 if waiting():
                     await _in_thread(flush)
                 if time.monotonic() >= sweep_at and await _in_thread(sweep) < SWEEP_BATCH:
-                    sweep_at = time.monotonic() + SWEEP_SECONDS
+                    sweep_at = time.monotonic() + every
             except Exception as error:
                 if not failing:
                     unexpected = not isinstance(error, Error | OSError)

@@ -1,7 +1,7 @@
 """Who answers a request: the stages, in their order, and the decision they come to.
 
 explicit model → who can take it → a client's background job → the conversation's expert → rules → classifier →
-default. A stage that fails is noted and passed over: what is left decides.
+program → default. A stage that fails is noted and passed over: what is left decides.
 """
 
 import datetime as dt
@@ -22,8 +22,11 @@ from routing.classifying import Classifying, Opinion, shared_classifying
 from routing.conversations import turn_keys
 from routing.decision import Candidate, Decision, Outlook, Stage, new_id
 from routing.features import Asker, Features
+from routing.mixture.plan import planned
 from routing.named import explicit, nobody, none_of
 from routing.pool import shared_pool
+from routing.program.deciding import Deciding, shared_deciding
+from routing.program.opinion import ProgramOpinion
 from routing.rules import Outcome
 
 logger = logging.getLogger(__name__)
@@ -75,13 +78,19 @@ class _Choice:
     confidence: float | None = None
     sure: bool = False
     candidates: tuple[Candidate, ...] = ()
+    program: ProgramOpinion | None = None
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Router:
-    """Decides; ``classifying`` None leaves the classifier out, ``look`` tells how experts stand at the moment."""
+    """Decides; ``look`` tells how experts stand at the moment.
+
+    ``classifying`` None leaves the classifier out, ``deciding`` None the program.
+    """
 
     classifying: Classifying | None = None
+    deciding: Deciding | None = None
     look: Look = _no_outlook
     held: Held = field(default_factory=Held)
 
@@ -118,8 +127,9 @@ class Router:
         )
         if not able:
             choice = _installed_model(seen.needs, catalog, profile)
-            return _settled(decision, choice, catalog, clock, Outcome(), ())
-        return await self._chosen(decision, request, seen, able, catalog, asker, now, clock)
+            return _settled(decision, choice, catalog, clock, Outcome())
+        chosen = await self._chosen(decision, request, seen, able, catalog, asker, now, clock)
+        return planned(chosen, request, able, catalog)
 
     async def _chosen(
         self,
@@ -148,7 +158,6 @@ class Router:
             held=holder is not None,
         )
         clock.stage("rules", f"“{outcome.by.name}”" if outcome.by else "none named an expert")
-        skipped: tuple[str, ...] = ()
         if outcome.expert:
             assert outcome.by is not None
             choice = _Choice(
@@ -161,15 +170,8 @@ class Router:
             choice = _Choice(expert=able[holder], route="held", why=f"the conversation is with {holder}")
         else:
             allowed = {slug: able[slug] for slug in outcome.candidates or able}
-            opinion = await self._opinion(seen)
-            skipped = opinion.skipped
-            choice = self._by_opinion(opinion, allowed, profile, seen, catalog)
-            clock.stage(
-                "classifier",
-                f"{opinion.layer or 'skipped'}{', remembered' if opinion.remembered else ''}: "
-                f"{choice.expert.slug if choice.route == 'classifier' else 'no answer'}",
-            )
-        settled = _settled(replace(decision, held=holder), choice, catalog, clock, outcome, skipped)
+            choice = await self._learned(allowed, profile, seen, catalog, clock)
+        settled = _settled(replace(decision, held=holder), choice, catalog, clock, outcome)
         if turns[1]:
             lasts = choice.sure or choice.route in ("rule", "held")
             self.held.set(turns[1], choice.expert.slug, lasts=lasts)
@@ -249,8 +251,9 @@ class Router:
     ) -> str | None:
         """Return the expert that has the conversation, if one has and can take this turn.
 
-        It has it once a rule or a classifier that was sure gave it a turn. The default expert takes what nobody else
-        does, so it lets go of a conversation that becomes somebody's. Within a tool loop whoever began it goes on.
+        It has it once a rule, a classifier that was sure or the program gave it a turn. The default expert takes what
+        nobody else does, so it lets go of a conversation that becomes somebody's. Within a tool loop whoever began it
+        goes on.
         """
         if seen.in_tool_loop and (found := self.held.get(turns[1])) and found[0] in able:
             return found[0]
@@ -270,6 +273,27 @@ class Router:
             if opinion.probabilities.get(best, 0.0) >= opinion.abstain and best != catalog.default:
                 return best
         return None
+
+    async def _learned(
+        self, allowed: Mapping[str, Expert], profile: Profile, seen: Features, catalog: Catalog, clock: Clock
+    ) -> _Choice:
+        """Return what the classifier chooses or, where it is not sure and the profile has it asked, the program."""
+        opinion = await self._opinion(seen)
+        choice = self._by_opinion(opinion, allowed, profile, seen, catalog)
+        clock.stage(
+            "classifier",
+            f"{opinion.layer or 'skipped'}{', remembered' if opinion.remembered else ''}: "
+            f"{choice.expert.slug if choice.route == 'classifier' else 'no answer'}",
+        )
+        choice = replace(choice, skipped=opinion.skipped)
+        if choice.sure or self.deciding is None or not profile.asks_program or len(allowed) < 2:
+            return choice
+        program = await self.deciding.opinion(seen, allowed)
+        if program is None:
+            return choice
+        clock.stage("program", program.result)
+        choice = replace(choice, program=program, skipped=(*choice.skipped, *program.skipped))
+        return _by_program(choice, program, allowed)
 
     async def _opinion(self, seen: Features) -> Opinion:
         if self.classifying is None:
@@ -307,7 +331,22 @@ _held = Held()
 
 def shared_router() -> Router:
     """Return the router of this process, with the running event loop's pool to tell how experts stand."""
-    return Router(classifying=shared_classifying(), look=shared_pool().outlook, held=_held)
+    return Router(classifying=shared_classifying(), deciding=shared_deciding(), look=shared_pool().outlook, held=_held)
+
+
+def _by_program(choice: _Choice, program: ProgramOpinion, allowed: Mapping[str, Expert]) -> _Choice:
+    """Return ``choice`` as the program makes it; what the classifier thought of the experts stays."""
+    verdict = program.verdict
+    if verdict is None or not program.accepted:
+        return choice
+    return replace(
+        choice,
+        expert=allowed[verdict.expert],
+        route="program",
+        why=f"the program chooses {verdict.expert} {verdict.confidence:.0%}{program.quoted}",
+        confidence=verdict.confidence,
+        sure=True,
+    )
 
 
 def _nobody_knows(opinion: Opinion, allowed: Mapping[str, Expert], catalog: Catalog) -> _Choice:
@@ -335,7 +374,6 @@ def _settled(
     catalog: Catalog,
     clock: Clock,
     outcome: Outcome,
-    skipped: tuple[str, ...],
 ) -> Decision:
     """Return ``decision`` with the choice, its fallbacks, and what profile and rules add."""
     profile = decision.profile
@@ -343,7 +381,7 @@ def _settled(
     blind = decision.without_images
     chain = [catalog.experts[slug] for slug in choice.expert.fallbacks if slug in catalog.experts]
     fallbacks = tuple(
-        _of_profile(expert, profile)
+        profile.lends(expert)
         for expert in chain
         if profile.fallbacks
         and expert.replicas_that(decision.needs)
@@ -352,26 +390,16 @@ def _settled(
     )
     return replace(
         decision,
-        expert=_of_profile(choice.expert, profile),
+        expert=profile.lends(choice.expert),
         route=choice.route,
         why=choice.why,
         confidence=choice.confidence,
         sure=choice.sure,
         candidates=choice.candidates,
+        program=choice.program,
         fallbacks=fallbacks,
         outcome=outcome,
         collections=tuple(dict.fromkeys((*outcome.collections, *profile.collections))),
-        skipped=skipped,
+        skipped=choice.skipped,
         stages=tuple(clock.stages),
-    )
-
-
-def _of_profile(expert: Expert, profile: Profile) -> Expert:
-    """Return ``expert`` as it answers for a profile."""
-    while_loading = profile.answers_while_loading
-    return replace(
-        expert,
-        system_prompt=profile.system_prompt or expert.system_prompt,
-        defaults={**expert.defaults, **profile.defaults},
-        answers_while_loading=expert.answers_while_loading if while_loading is None else while_loading,
     )

@@ -12,8 +12,8 @@ from django.db import models, transaction
 
 from routing.exceptions import BadRequest
 from routing.models import Expert, RoutingProfile, RoutingRule
-from routing.rules import WEEKDAYS
-from routing.ruleset import prefetched
+from routing.rules import WEEKDAYS, Rule
+from routing.ruleset import prefetched, rules_load
 
 MAX_BYTES = 2_000_000
 MAX_RULES = 2_000
@@ -85,6 +85,18 @@ def rules_import(text: str, *, replace: bool, dry_run: bool = False) -> ImportRe
         for change in changes:
             change.save()
     return result
+
+
+def rules_supposed(text: str) -> tuple[Rule, ...]:
+    """Return the rules there would be if ``text`` were imported in place of all others; raises RuleFileError.
+
+    They are written and taken back, so that they are read as any others are; nobody else sees them.
+    """
+    with transaction.atomic():
+        rules_import(text, replace=True)
+        rules = rules_load()
+        transaction.set_rollback(True)
+    return rules
 
 
 # --- fields -----------------------------------------------------------------------------------------------------

@@ -167,17 +167,24 @@ def judged(version: ClassifierVersion, classifier: Classifier) -> str:
 
 def accuracy_on(classifier: Classifier, rows: Sequence[tuple[str, str]]) -> float:
     """Return the share of ``rows`` (prompt, expert) that ``classifier`` gets right."""
-    vectors = None
-    if classifier.thorough is not None:
-        vectors = Vectors(shared_embedder()).of([prompt for prompt, _ in rows], remember=False)
-    chosen = []
-    for number, (prompt, _) in enumerate(rows):
-        seen = sample(prompt)
-        found = classifier.quick.probabilities(seen)
-        if classifier.thorough is not None and vectors is not None and found.max() < classifier.sure:
-            found = classifier.thorough.probabilities(seen, vectors[number])
-        chosen.append(classifier.experts[int(found.argmax())])
+    found = probabilities_of(classifier, [prompt for prompt, _ in rows])
+    chosen = [classifier.experts[int(one.argmax())] for one in found]
     return float(scores([expert for _, expert in rows], chosen)["accuracy"])
+
+
+def probabilities_of(classifier: Classifier, prompts: Sequence[str]) -> list[Any]:
+    """Return what ``classifier`` says of each of ``prompts``, as it would of a request."""
+    vectors = None
+    if classifier.thorough is not None and prompts:
+        vectors = Vectors(shared_embedder()).of(prompts, remember=False)
+    found = []
+    for number, prompt in enumerate(prompts):
+        seen = sample(prompt)
+        said = classifier.quick.probabilities(seen)
+        if classifier.thorough is not None and vectors is not None and said.max() < classifier.sure:
+            said = classifier.thorough.probabilities(seen, vectors[number])
+        found.append(said)
+    return found
 
 
 @transaction.atomic

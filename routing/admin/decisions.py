@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -10,7 +9,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.urls import URLPattern, path, reverse
 
 from routing.admin.examples import ExpertForm, with_chosen_expert
-from routing.models import DecisionRecord, Expert, RouteExample
+from routing.admin.figures import number, objects, percent, texts
+from routing.admin.parts import NAMES, answered
+from routing.admin.rowfeedback import RowFeedback
+from routing.models import DecisionRecord, RouteExample
 
 NOT_KEPT = "not kept"
 # The names are those of Decision.explained.
@@ -23,11 +25,11 @@ _FACTS = {
 }
 _TOLD = ("sentence", "profile", "candidates", "stages", "skipped", "filtered", "rules", "held", "tokens", "hops")
 # The list shows the last three.
-_KNOWN = frozenset((*_TOLD, *_FACTS, "confidence", "sure", "language"))
+_KNOWN = frozenset((*_TOLD, *_FACTS, *NAMES, "confidence", "sure", "language"))
 
 
 @admin.register(DecisionRecord)
-class DecisionRecordAdmin(admin.ModelAdmin):
+class DecisionRecordAdmin(RowFeedback):
     list_display = ("created_at", "start", "expert", "route", "sure", "language", "asked", "key_name", "outcome")
     list_display_links = ("created_at", "start")
     list_filter = (("created_at", admin.DateFieldListFilter), "route", "expert", "language", "asked")
@@ -51,10 +53,6 @@ class DecisionRecordAdmin(admin.ModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-    def has_correct_permission(self, request: HttpRequest) -> bool:
-        """Whoever may add examples may say who should have answered."""
-        return request.user.has_perm("routing.add_routeexample")
 
     def get_urls(self) -> list[URLPattern]:
         correct = self.admin_site.admin_view(self.correct_view)
@@ -95,7 +93,7 @@ class DecisionRecordAdmin(admin.ModelAdmin):
             [self.start(record) for record in kept],
             title="Who should have answered these?",
             action="correct",
-            work=lambda expert: self._correct(request, kept, expert),
+            work=lambda expert: self.correct_all(request, kept, expert),
         )
 
     def correct_view(self, request: HttpRequest, pk: str) -> HttpResponse:
@@ -113,17 +111,8 @@ class DecisionRecordAdmin(admin.ModelAdmin):
         elif not form.is_valid():
             self.message_user(request, "Choose the expert that should have answered.", messages.ERROR)
         else:
-            self._correct(request, [record], form.cleaned_data["expert"])
+            self.correct_all(request, [record], form.cleaned_data["expert"])
         return HttpResponseRedirect(reverse("admin:routing_decisionrecord_change", args=[quote(pk)]))
-
-    def _correct(self, request: HttpRequest, records: Iterable[DecisionRecord], expert: Expert) -> None:
-        for record in records:
-            correction = RouteExample.objects.correct(record.prompt, expert, user=request.user)
-            if correction.before is None:
-                self.log_addition(request, correction.example, f"Corrected decision {record}.")
-            else:
-                self.log_change(request, correction.example, f"Corrected decision {record}.")
-            self.message_user(request, str(correction), messages.SUCCESS)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -161,7 +150,7 @@ def explained(why: Any) -> dict[str, Any]:
                 "start": number(one.get("start_s"), 1, " s"),
                 "price": number(one.get("price"), 4),
             }
-            for one in _objects(why.get("candidates"))
+            for one in objects(why.get("candidates"))
         ],
         "stages": [
             {
@@ -169,38 +158,19 @@ def explained(why: Any) -> dict[str, Any]:
                 "took": number(one.get("milliseconds"), 2, " ms"),
                 "result": one.get("result"),
             }
-            for one in _objects(why.get("stages"))
+            for one in objects(why.get("stages"))
         ],
-        "skipped": _texts(why.get("skipped")),
-        "filtered": _objects(why.get("filtered")),
+        "skipped": texts(why.get("skipped")),
+        "filtered": objects(why.get("filtered")),
         "rules": [
             {
                 "rule": one.get("rule", "–"),
                 "fits": "fits" if one.get("fits") else "does not fit",
                 "reason": one.get("reason"),
             }
-            for one in _objects(why.get("rules"))
+            for one in objects(why.get("rules"))
         ],
-        "hops": [f"{one.get('replica')} ({one.get('error')})" for one in _objects(why.get("hops"))],
+        "hops": [f"{one.get('replica')} ({one.get('error')})" for one in objects(why.get("hops"))],
+        "together": answered(why),
         "rest": json.dumps(rest, ensure_ascii=False, indent=2) if rest else "",
     }
-
-
-def percent(value: Any) -> str:
-    return f"{value:.0%}" if _is_number(value) else "–"
-
-
-def number(value: Any, digits: int, unit: str = "") -> str:
-    return f"{value:.{digits}f}{unit}" if _is_number(value) else "–"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _texts(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list) else []

@@ -15,9 +15,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from routing.admin import plots
-from routing.admin.decisions import number, percent
+from routing.admin.figures import number, percent
 from routing.admin.measured import measured
-from routing.admin.plots import Plot
+from routing.admin.plotting import Plot
 from routing.admin.trying import LONGEST_IN_ADDRESS
 from routing.catalog import AUTO, Catalog, catalog
 from routing.classifying import active

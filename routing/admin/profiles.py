@@ -12,6 +12,8 @@ from routing.admin.rules import LinesField
 from routing.catalog import AUTO
 from routing.models import RoutingProfile
 
+SEVERAL = "Where several experts answer"
+
 
 class GuardedDeletion(admin.ModelAdmin):
     """Deletes rows but those there is a reason to keep, and tells it."""
@@ -61,11 +63,14 @@ class RoutingProfileForm(forms.ModelForm):
         model = RoutingProfile
         fields = (
             *("slug", "name", "description", "enabled", "position", "experts", "quality", "speed", "cost", "strength"),
-            *("system_prompt", "defaults", "collections", "sticky", "failover", "answers_while_loading", "text_only"),
+            *("asks_program", "mode", "breadth", "breadth_most", "aggregator", "agreement", "confidence", "patience"),
+            *("aggregator_prompt", "system_prompt", "defaults", "collections", "sticky", "failover"),
+            *("answers_while_loading", "text_only"),
             *("log_share", "log_prompts"),
         )
         widgets = {
             "description": forms.Textarea(attrs={"rows": 3}),
+            "aggregator_prompt": forms.Textarea(attrs={"rows": 5}),
             "system_prompt": forms.Textarea(attrs={"rows": 5}),
             "defaults": forms.Textarea(attrs={"rows": 3}),
         }
@@ -78,10 +83,10 @@ class RoutingProfileForm(forms.ModelForm):
 @admin.register(RoutingProfile)
 class RoutingProfileAdmin(GuardedDeletion):
     form = RoutingProfileForm
-    list_display = ("name", "slug", "chooses_among", "weights", "keeps", "enabled", "position")
-    list_filter = ("enabled", "experts")
+    list_display = ("name", "slug", "mode", "chooses_among", "weights", "keeps", "enabled", "position")
+    list_filter = ("enabled", "mode", "experts")
     search_fields = ("slug", "name", "description")
-    autocomplete_fields = ("experts",)
+    autocomplete_fields = ("experts", "aggregator")
     actions = ("delete_selected",)
     fieldsets = (
         (None, {"fields": ("slug", "name", "description", ("enabled", "position"), "experts")}),
@@ -90,6 +95,18 @@ class RoutingProfileAdmin(GuardedDeletion):
             {
                 "fields": (("quality", "speed"), ("cost", "strength")),
                 "description": "Weights from 0 to 10. What is 0 does not count.",
+            },
+        ),
+        ("How many answer", {"fields": ("mode", "asks_program")}),
+        (
+            SEVERAL,
+            {
+                "fields": (
+                    *("breadth", "breadth_most", "aggregator", "agreement", "confidence", "patience"),
+                    "aggregator_prompt",
+                ),
+                "description": "Several experts cost the tokens of all of them, and take as long as the slowest "
+                "one that is waited for. What each did is on the page of the decision.",
             },
         ),
         (
@@ -103,6 +120,14 @@ class RoutingProfileAdmin(GuardedDeletion):
         ),
         ("What is kept", {"fields": ("log_share", "log_prompts")}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fieldsets; what concerns several experts is closed where one answers."""
+        classes = ["collapse"] if obj is None or obj.mode == RoutingProfile.Mode.ROUTE else []
+        return [
+            (title, options | {"classes": classes} if title == SEVERAL else options)
+            for title, options in super().get_fieldsets(request, obj)
+        ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RoutingProfile]:
         return super().get_queryset(request).prefetch_related("experts")

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from routing import features
 from routing.admin.examples import ExpertForm
+from routing.admin.parts import planned
 from routing.backends.protocol import ChatRequest, Image, Message, ResponseFormat, Text
 from routing.catalog import AUTO, Catalog, catalog
 from routing.classifying import active, shared_classifying
@@ -28,6 +29,8 @@ from routing.features import Asker, Features
 from routing.models import Expert, RouteExample
 from routing.models.examples import Correction
 from routing.models.rules import validate_texts
+from routing.program.active import active as active_program
+from routing.program.deciding import deciding_apart
 from routing.router import Router
 from routing.rules import Rule, Verdict, judge
 from routing.ruleset import rules_all
@@ -189,6 +192,10 @@ class Trial:
         ]
 
     @property
+    def plan(self) -> str:
+        return planned(self.decision.plan.explained()) if self.decision.plan else ""
+
+    @property
     def stages(self) -> list[tuple[str, str, str]]:
         return [(stage.name, f"{stage.milliseconds:.2f} ms", stage.result) for stage in self.decision.stages]
 
@@ -202,9 +209,9 @@ def tried(form: TrialForm) -> Trial:
     known, note = supposing(catalog.get())
     request, asker, now = form.request(), form.asker(), form.now()
     language = form.cleaned_data["language"]
-    active.get()  # read here, where the database may be asked
-    router = Router(classifying=shared_classifying())  # with a memory of its own: no conversation is moved
-    decision = async_to_sync(router.decide)(request, _speaking(known, language), asker=asker, now=now)
+    for snapshot in (active, active_program):
+        snapshot.get()  # read here, where the database may be asked
+    decision = async_to_sync(_decided)(request, _speaking(known, language), asker=asker, now=now)
     seen = features.extract(request)
     if language:
         seen = replace(seen, language=language)
@@ -219,6 +226,13 @@ def tried(form: TrialForm) -> Trial:
         sampling={**decision.expert.defaults, **decision.outcome.overrides},
         example=RouteExample.objects.of(form.cleaned_data["prompt"]),
     )
+
+
+async def _decided(request: ChatRequest, known: Catalog, *, asker: Asker, now: dt.datetime) -> Decision:
+    """Decide with memories of its own: no conversation is moved, and the program is asked anew."""
+    async with deciding_apart() as deciding:
+        router = Router(classifying=shared_classifying(), deciding=deciding)
+        return await router.decide(request, known, asker=asker, now=now)
 
 
 def _speaking(known: Catalog, language: str) -> Catalog:

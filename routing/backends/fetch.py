@@ -219,7 +219,7 @@ class Fetcher:
 
     @asynccontextmanager
     async def _get(self, url: URL, headers: Mapping[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
-        addresses = await self._checked_addresses(url.raw_host or "")
+        addresses = await checked_addresses(url.raw_host or "", allowed=self._allowed, resolve=self._resolve)
         connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False, force_close=True)
         async with (
             aiohttp.ClientSession(
@@ -233,23 +233,25 @@ class Fetcher:
         ):
             yield response
 
-    async def _checked_addresses(self, host: str) -> list[Address]:
+
+async def checked_addresses(host: str, *, allowed: Allowed, resolve: Resolve = resolve) -> list[Address]:
+    """Return the addresses of ``host``, all of which may be connected to; raises FetchFailed."""
+    try:
+        # A number such as 2130706433 or 0x7f.1 is no address here; the system's resolver reads it as one, and
+        # what it makes of it is checked like any other.
+        addresses = [ipaddress.ip_address(host)]
+    except ValueError:
         try:
-            # A number such as 2130706433 or 0x7f.1 is no address here; the system's resolver reads it as one, and
-            # what it makes of it is checked like any other.
-            addresses = [ipaddress.ip_address(host)]
-        except ValueError:
-            try:
-                addresses = [ipaddress.ip_address(text) for text in await self._resolve(host)]
-            except (OSError, ValueError):
-                addresses = []
-        if not addresses or not all(self._allowed.permits(host, address) for address in addresses):
-            raise FetchFailed(
-                "its host is unknown or not on the public internet (an administrator can allow it with "
-                "FETCH_ALLOWED_HOSTS)",
-                code="not_public",
-            )
-        return addresses
+            addresses = [ipaddress.ip_address(text) for text in await resolve(host)]
+        except (OSError, ValueError):
+            addresses = []
+    if not addresses or not all(allowed.permits(host, address) for address in addresses):
+        raise FetchFailed(
+            "its host is unknown or not on the public internet (an administrator can allow it with "
+            "FETCH_ALLOWED_HOSTS)",
+            code="not_public",
+        )
+    return addresses
 
 
 def checked_url(url: str) -> URL:

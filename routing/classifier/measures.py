@@ -15,7 +15,35 @@ def wilson(right: int, of: int) -> tuple[float, float]:
     z, share = 1.96, right / of
     centre = share + z * z / (2 * of)
     spread = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return (centre - spread) / (1 + z * z / of), (centre + spread) / (1 + z * z / of)
+    return max(0.0, (centre - spread) / (1 + z * z / of)), min(1.0, (centre + spread) / (1 + z * z / of))
+
+
+def paired(first: Sequence[bool], second: Sequence[bool]) -> dict[str, Any]:
+    """Return by how much more of the same cases ``second`` got right than ``first``, with its 95 % interval.
+
+    The interval is the adjusted Wald interval of Bonett and Price (2012, J. Educ. Behav. Stat. 37:479) for two shares
+    of the same cases: only those count that one got right and the other did not.
+    """
+    gained = sum(there and not here for here, there in zip(first, second, strict=True))
+    lost = sum(here and not there for here, there in zip(first, second, strict=True))
+    of = len(first)
+    low, high = difference(gained, lost, of)
+    return {
+        "count": of,
+        "gained": gained,
+        "lost": lost,
+        "difference": (gained - lost) / of if of else 0.0,
+        "interval": [low, high],
+    }
+
+
+def difference(gained: int, lost: int, of: int) -> tuple[float, float]:
+    """Return the 95 % interval of (gained - lost) / of, see ``paired``."""
+    if not of:
+        return -1.0, 1.0
+    z, up, down = 1.96, (gained + 1) / (of + 2), (lost + 1) / (of + 2)
+    spread = z * math.sqrt((up + down - (up - down) ** 2) / (of + 2))
+    return max(-1.0, up - down - spread), min(1.0, up - down + spread)
 
 
 def scores(truth: Sequence[str], chosen: Sequence[str]) -> dict[str, Any]:

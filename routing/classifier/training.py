@@ -35,12 +35,18 @@ class Example:
     language: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trained:
-    """``metrics`` were measured on examples the measured classifier had not seen."""
+    """``metrics`` were measured on examples the measured classifier had not seen.
+
+    ``kept`` are the positions of the examples that were learnt from, and ``left_out`` (kept, experts) what was said of
+    each of them by a classifier that had not seen it.
+    """
 
     classifier: Classifier
     metrics: dict[str, Any]
+    kept: Sequence[int]
+    left_out: NDArray[np.float64]
 
 
 class TooFewExamples(ValueError):
@@ -113,7 +119,7 @@ def train(examples: Sequence[Example], vectors: NDArray[np.float32] | None, *, e
 
     metrics = measures(final, matrix.y, experts, [example.language for example in examples], abstain=abstain)
     metrics["quick_share"] = float((held_out[0].max(1) >= sure).mean())
-    return Trained(classifier=classifier, metrics=metrics)
+    return Trained(classifier=classifier, metrics=metrics, kept=kept, left_out=final)
 
 
 def _matrix(examples: Sequence[Example], experts: tuple[str, ...], vectors: Any) -> _Matrix:

@@ -57,6 +57,16 @@ class Proposal(models.Model):
         return self.summary or f"Proposal {self.pk}"
 
 
+class FeedbackQuerySet(models.QuerySet["Feedback"]):
+    def corrections(self) -> "FeedbackQuerySet":
+        """Those that name an enabled expert other than the one that was chosen."""
+        return self.filter(expert__enabled=True).exclude(expert__slug=models.F("was"))
+
+    def learnable(self) -> "FeedbackQuerySet":
+        """Corrections whose prompt is there to learn from."""
+        return self.corrections().exclude(prompt="")
+
+
 class Feedback(models.Model):
     """What somebody said of a decision: whether it was good, and who should have answered.
 
@@ -88,6 +98,8 @@ class Feedback(models.Model):
         Proposal, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="corrections"
     )
 
+    objects = FeedbackQuerySet.as_manager()
+
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "feedback"
@@ -100,3 +112,8 @@ class Feedback(models.Model):
 
     def __str__(self) -> str:
         return f"{self.decision}: {self.rating:+d}"
+
+    @property
+    def is_learnable(self) -> bool:
+        """Whether it says who should have answered instead, and has the prompt."""
+        return bool(self.prompt) and self.expert is not None and self.expert.slug != self.was

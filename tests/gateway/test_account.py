@@ -11,6 +11,8 @@ from routing.decision import Decision, new_id
 from routing.exceptions import UpstreamFailed
 from routing.journal import Journal
 from routing.pool import Attempt
+from routing.program.opinion import ProgramOpinion
+from routing.program.verdict import Verdict
 from routing.rules import Outcome, Rule
 
 BOX = Replica(
@@ -81,6 +83,15 @@ def test_a_prompt_is_kept_only_where_the_profile_says_so(kept, profile, prompt):
     ended(decision(profile=profile, text="secret"))
     assert kept.records[0].prompt == prompt
     assert "secret" not in str(kept.records[0].why)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_what_the_program_says_of_a_prompt_is_kept_only_where_the_prompt_is(kept, keeps):
+    said = ProgramOpinion(version=1, verdict=Verdict(expert="code", confidence=0.9, reason="asks for my diagnosis"))
+    why = f"the program chooses code 90%{said.quoted}"
+    ended(decision(profile=Profile(slug="auto", log_prompts=keeps), program=said, why=why))
+    assert ("diagnosis" in str(kept.records[0].why)) is keeps
+    assert kept.records[0].why["sentence"].startswith("the program chooses code 90%")
 
 
 def test_a_long_prompt_is_cut(kept):

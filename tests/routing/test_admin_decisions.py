@@ -224,3 +224,58 @@ def test_strangers_see_nothing(client, experts):
     signed_in(client, "add_routeexample")
     assert client.get(LIST).status_code == 403
     assert client.post(f"{LIST}dec_1/correct/", {"expert": experts["math"].pk}).status_code == 403
+
+
+# Several experts
+
+
+PART = {"role": "member", "expert": "code", "replica": "coder@box", "status": "answered", "error": None}
+COUNTED = {
+    "prompt_tokens": 11,
+    "completion_tokens": 2,
+    "cost": 0.000015,
+    "start_s": 0.0,
+    "first_s": 0.5,
+    "seconds": 1.25,
+}
+TOGETHER = {
+    "mixture": {"mode": "mixture", "members": ["code", "math", "art"], "aggregator": "general", "breadth": 2},
+    "parts": [
+        PART | COUNTED | {"confidence": 0.91, "signal": "logprobs"},
+        PART | {"expert": "math", "status": "failed", "error": "upstream_error", "confidence": None},
+    ],
+    "agreement": 0.55,
+    "asked": 2,
+    "expansions": 1,
+    "cost": 0.000015,
+    "notes": ["the aggregator general failed"],
+}
+
+
+def test_what_several_experts_did_is_shown(admin_client):
+    record = make(why=WHY | TOGETHER)
+    words = words_of(admin_client.get(f"{LIST}{record.pk}/change/"))
+    for told in (
+        "Mixture: code, math are asked at the same time, and where they disagree or are not confident art;",
+        "general makes the answers one.",
+        "Agreement of the answers: 55%",
+        "Asked for more: once",
+        "Cost of all parts: 0.000015",
+        "The aggregator general failed",
+        "code member coder@box answered 91% (logprobs) 11 / 2 0.000015 0.00 s 0.50 s 1.25 s",
+        "math member coder@box failed (upstream_error) – – / – – – – –",
+    ):
+        assert told in words
+    assert "weather" in words  # what nobody knows is still shown as it is
+    assert '"agreement"' not in words
+
+
+def test_a_cascade_is_told_as_one(admin_client):
+    record = make(why={"mixture": {"mode": "cascade", "members": ["small", "medium", "big"]}, "parts": "odd"})
+    words = words_of(admin_client.get(f"{LIST}{record.pk}/change/"))
+    assert "Cascade: small answers; where it is not confident enough, medium, then big." in words
+
+
+def test_one_expert_alone_has_no_parts(admin_client):
+    words = words_of(admin_client.get(f"{LIST}{make(why=WHY | {'mixture': None}).pk}/change/"))
+    assert "Who answered together" not in words

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from routing.catalog import Mixing, Mode, catalog
 from routing.models import Expert, RoutingProfile
 
 pytestmark = pytest.mark.django_db
@@ -19,6 +20,12 @@ FORM = {
     "speed": "0.2",
     "cost": "0",
     "strength": "0",
+    "mode": "route",
+    "breadth": "3",
+    "breadth_most": "5",
+    "agreement": "0.6",
+    "confidence": "0.6",
+    "patience": "30",
     "defaults": "{}",
     "failover": "fallbacks",
     "answers_while_loading": "unknown",
@@ -94,6 +101,37 @@ def test_everything_can_be_entered(admin_client):
     assert (profile.defaults, profile.collections, profile.text_only) == ({}, [], None)
 
 
+def test_a_mixture_is_entered_and_known_to_the_catalog(admin_client):
+    expert = Expert.objects.create(slug="judge", name="Judge")
+    fields = {"breadth": "2", "breadth_most": "4", "agreement": "0.7", "confidence": "0.5", "patience": "5"}
+    fields |= {"mode": "mixture", "aggregator": expert.pk, "aggregator_prompt": "Take a vote."}
+    assert save(admin_client, **fields) == ""
+    profile = catalog.get().profiles["legal"]
+    assert (profile.mode, profile.mixing) == (
+        Mode.MIXTURE,
+        Mixing(
+            breadth=2,
+            breadth_most=4,
+            aggregator="judge",
+            agreement=0.7,
+            confidence=0.5,
+            patience=5.0,
+            prompt="Take a vote.",
+        ),
+    )
+    assert not profile.asks_program
+
+
+def test_what_concerns_several_is_closed_where_one_answers(admin_client, auto):
+    closed, title = re.compile(r'<details[^>]*>\s*<summary>[^"]*Where several experts answer'), "Where several experts"
+    page = text_of(admin_client.get(f"{LIST}{auto.pk}/change/"))
+    assert closed.search(re.sub(r"<h2[^>]*>|</h2>", "", page))
+    moe = RoutingProfile.objects.get(slug="moe")
+    page = text_of(admin_client.get(f"{LIST}{moe.pk}/change/"))
+    assert title in page
+    assert not closed.search(re.sub(r"<h2[^>]*>|</h2>", "", page))
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -106,6 +144,10 @@ def test_everything_can_be_entered(admin_client):
         ({"defaults": '{"heat": 1}'}, "“heat” is not one of temperature"),
         ({"defaults": "[]"}, "Enter a JSON object"),
         ({"collections": "two words"}, "Enter a valid “slug”"),
+        ({"breadth": "1"}, "greater than or equal to 2"),
+        ({"breadth": "5", "breadth_most": "3"}, "cannot be fewer than those asked at first"),
+        ({"agreement": "60"}, "less than or equal to 1"),
+        ({"patience": "0"}, "greater than or equal to 1"),
     ],
 )
 def test_what_could_never_work_is_refused(admin_client, fields, words):
@@ -127,7 +169,7 @@ def test_auto_is_edited_but_neither_renamed_nor_disabled(admin_client, auto):
 
 
 def test_auto_is_not_deleted(admin_client, auto):
-    assert "deletelink" not in admin_client.get(f"{LIST}{auto.pk}/change/").content.decode()
+    assert 'class="deletelink"' not in admin_client.get(f"{LIST}{auto.pk}/change/").content.decode()
     page = admin_client.post(f"{LIST}{auto.pk}/delete/", {"post": "yes"}, follow=True)
     assert "Clients count on “auto”; it cannot be deleted." in text_of(page)
     everything = list(RoutingProfile.objects.values_list("pk", flat=True))
@@ -139,7 +181,7 @@ def test_auto_is_not_deleted(admin_client, auto):
 
 def test_others_are_deleted(admin_client):
     fast, best = RoutingProfile.objects.filter(slug__in=["auto-fast", "auto-best"])
-    assert "deletelink" in admin_client.get(f"{LIST}{fast.pk}/change/").content.decode()
+    assert 'class="deletelink"' in admin_client.get(f"{LIST}{fast.pk}/change/").content.decode()
     admin_client.post(f"{LIST}{fast.pk}/delete/", {"post": "yes"})
     chosen = {"action": "delete_selected", "_selected_action": [best.pk]}
     assert "Are you sure" in text_of(admin_client.post(LIST, chosen))

@@ -392,3 +392,17 @@ def test_the_section_links_to_it(admin_client):
     page = admin_client.get("/admin/routing/").content.decode()
     assert LINK in page
     assert "Evaluate the router" in page
+
+
+# Several experts
+
+
+def test_who_would_answer_together_is_told(admin_client, experts, replicas):
+    Expert.objects.filter(slug="math").update(system_prompt="You are good at maths.")
+    words = words_of(post(admin_client, profile="moe"))
+    assert re.search(r"Mixture: code, math, \w+ are asked at the same time", words)
+    assert "code makes the answers one." in words
+    assert "at the same time" not in words_of(post(admin_client))
+    assert "Skipped: mixture: a request with tools is answered by one expert" in words_of(
+        post(admin_client, profile="moe", has_tools="on")
+    )

@@ -133,6 +133,14 @@ class TestPull:
         with pytest.raises(CommandError, match="Check the name"):
             models("pull", "no-such-model")
 
+    @pytest.fixture
+    def _ctrl_c_heard(self):
+        """Ctrl-C has its usual meaning, also where a process of pytest-xdist does not listen to it."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+        signal.signal(signal.SIGINT, before)
+
+    @pytest.mark.usefixtures("_ctrl_c_heard")
     def test_ctrl_c_cancels_and_says_that_it_goes_on(self, box, scripted):
         scripted.offer(NEW)
 

@@ -159,10 +159,11 @@ def _generate(work: _Work, reply: Reply, *, chat: bool) -> Exchange:
         return whole(dump({"error": reply.error}), reply=reply, status=500, pause=generation_time(reply))
     pieces = reply.pieces()
     done = _done(work, reply, pieces)
+    probable = _logprobs(work, reply)
     if not work.streamed:
         if reply.end_without_done:
             done = {"done": False}  # the last object it had, as ChatHandler joins them
-        answer = _head(work) | _body(_joined(pieces), chat=chat) | _logprobs(work, reply) | done
+        answer = _head(work) | _body(_joined(pieces), chat=chat) | _told(probable) | done
         return whole(
             dump(answer),
             reply=reply,
@@ -171,7 +172,7 @@ def _generate(work: _Work, reply: Reply, *, chat: bool) -> Exchange:
             on_finished=work.release,
         )
     lines = [
-        _head(work) | _body(piece, chat=chat) | _logprobs(work, reply, place) | {"done": False}
+        _head(work) | _body(piece, chat=chat) | _told(probable[place : place + 1]) | {"done": False}
         for place, piece in enumerate(pieces)
     ]
     trailer = _head(work) | ({} if reply.trailer == "no_message" else _body(Piece(), chat=chat)) | done
@@ -240,14 +241,16 @@ def _metrics(reply: Reply, prompt: int, completion: int) -> dict[str, int]:
     return {key: value for key, value in spent.items() if value}
 
 
-def _logprobs(work: _Work, reply: Reply, place: int | None = None) -> dict[str, object]:
-    """Give the log probabilities of one piece, or of all, where the request asks for them."""
+def _logprobs(work: _Work, reply: Reply) -> list[dict[str, Any] | None]:
+    """Give the log probabilities of each piece, where the request asks for them."""
     if not work.request.get("logprobs"):
-        return {}
-    top = work.request.get("top_logprobs") or 0
-    entries = reply.token_logprobs(top)
-    chosen = entries if place is None else entries[place : place + 1]
-    return {"logprobs": [entry for entry in chosen if entry]}
+        return []
+    return reply.token_logprobs(work.request.get("top_logprobs") or 0)
+
+
+def _told(entries: Sequence[dict[str, Any] | None]) -> dict[str, object]:
+    """Write the log probabilities of one piece, or of all; the field is there where they were asked for."""
+    return {"logprobs": [entry for entry in entries if entry]} if entries else {}
 
 
 def _message_tokens(message: Mapping[str, Any]) -> int:

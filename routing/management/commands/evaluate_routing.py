@@ -1,17 +1,19 @@
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from routing.catalog import AUTO, catalog
+from routing.catalog import AUTO, Catalog, catalog
 from routing.classifier.training import Example
 from routing.classifying import Classifying
 from routing.evaluation import (
     BadExamples,
     Labelled,
+    Timed,
     competing,
     decide_all,
     evaluate,
@@ -20,7 +22,11 @@ from routing.evaluation import (
     trained_classifying,
 )
 from routing.management.prepared import installation_prepare
+from routing.program.active import active as active_program
+from routing.program.deciding import Deciding, deciding_apart
 from routing.versions import examples_read
+
+T = TypeVar("T")
 
 
 class Command(BaseCommand):
@@ -62,7 +68,8 @@ class Command(BaseCommand):
         if more:
             self.stderr.write(f"Learning from {len(own)} examples of our own and {len(more)} more …")
             classifying = trained_classifying([*own, *_examples(more, known.experts)])
-        return asyncio.run(evaluate(rows, known, classifying=classifying, profile=options["profile"]))
+        how = {"classifying": classifying, "profile": options["profile"]}
+        return _with_program(lambda deciding: evaluate(rows, known, deciding=deciding, **how))
 
     def _leave_out(self, rows: list[Labelled], known: Any, own: list[Example], profile: str) -> dict[str, Any]:
         """Return one report on everything, each source decided by a classifier that never saw it."""
@@ -71,13 +78,17 @@ class Command(BaseCommand):
             inside = [row for row in rows if _group(row) == source]
             rest = [row for row in rows if _group(row) != source]
             self.stderr.write(f"Without {source or 'a source'}: {len(inside)} prompts …")
-            classifying = trained_classifying([*own, *_examples(rest, known.experts)])
             decided += zip(
                 (replace(row, source=_group(row)) for row in inside),
-                asyncio.run(decide_all(inside, known, classifying=classifying, profile=profile)),
+                self._decided(inside, known, trained_classifying([*own, *_examples(rest, known.experts)]), profile),
                 strict=True,
             )
         return report_on([row for row, _ in decided], [found for _, found in decided])
+
+    def _decided(self, rows: list[Labelled], known: Catalog, classifying: Classifying, profile: str) -> list[Timed]:
+        return _with_program(
+            lambda deciding: decide_all(rows, known, classifying=classifying, deciding=deciding, profile=profile)
+        )
 
     def _print(self, report: dict[str, Any]) -> None:
         say = self.stdout.write
@@ -111,6 +122,17 @@ class Command(BaseCommand):
             say(f"{name:{width}}" + " ".join(f"{count:7}" for count in counts))
         for reason, count in report["skipped"].items():
             say(self.style.WARNING(f"skipped {count} times: {reason}"))
+
+
+def _with_program(work: Callable[[Deciding], Awaitable[T]]) -> T:
+    """Return what ``work`` does with the active program, which is asked as in production."""
+    active_program.get()  # read here, where the database may be asked
+
+    async def done() -> T:
+        async with deciding_apart() as deciding:
+            return await work(deciding)
+
+    return asyncio.run(done())
 
 
 def _examples(rows: list[Labelled], experts: Any) -> list[Example]:

@@ -5,13 +5,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from routing.backends.protocol import ChatRequest, Message, Text
-from routing.catalog import AUTO, catalog
+from routing.catalog import AUTO, Catalog, catalog
 from routing.classifying import shared_classifying
 from routing.decision import Decision
 from routing.evaluation import supposing
 from routing.exceptions import EndpointError
 from routing.features import Asker
 from routing.management.prepared import installation_prepare
+from routing.program.active import active as active_program
+from routing.program.deciding import deciding_apart
 from routing.router import Router
 
 
@@ -31,10 +33,10 @@ class Command(BaseCommand):
         request = ChatRequest(
             model=options["model"], messages=(Message(role="user", parts=(Text(text=options["text"]),)),)
         )
-        router = Router(classifying=shared_classifying())
+        active_program.get()  # read here, where the database may be asked
         asker = Asker(key=options["key"], group=options["group"])
         try:
-            decision = asyncio.run(router.decide(request, known, asker=asker))
+            decision = asyncio.run(_decided(request, known, asker))
         except EndpointError as error:
             raise CommandError(error.message) from error
         if options["json"]:
@@ -56,3 +58,9 @@ class Command(BaseCommand):
             self.stdout.write(f"  {stage.milliseconds:7.2f} ms  {stage.name}: {stage.result}")
         if note:
             self.stdout.write(note)
+
+
+async def _decided(request: ChatRequest, known: Catalog, asker: Asker) -> Decision:
+    """Decide with everything loaded first, DSPy included where a program is active."""
+    async with deciding_apart() as deciding:
+        return await Router(classifying=shared_classifying(), deciding=deciding).decide(request, known, asker=asker)

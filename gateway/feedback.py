@@ -1,0 +1,138 @@
+"""The door for what people say of decisions: thumbs, and who should have answered."""
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+
+from gateway.account import LONGEST_PROMPT
+from gateway.auth import Caller
+from gateway.errors import NotFound
+from gateway.fields import Fields, invalid, unsupported
+from gateway.ragapi.incoming import parse_object
+from gateway.ragapi.serializers import checked_text
+from gateway.surfaces import Door
+from routing.journal import records_flush
+from routing.learning.feedback import feedback_give
+from routing.models import DecisionRecord, Expert, Feedback
+
+LONGEST_COMMENT = 4_000
+# The journal of another process is written each second.
+WAIT_SECONDS, LOOK_AGAIN_SECONDS = 2.0, 0.25
+_ID = re.compile(r"dec_[0-9a-f]{32}")
+_KNOWN = ("decision", "rating", "expert", "comment", "prompt")
+
+
+class DecisionNotFound(NotFound):
+    code = "decision_not_found"
+
+    def __init__(self, decision: str) -> None:
+        days = settings.DECISION_RETENTION_DAYS
+        older = f", be older than {days} days" if days > 0 else ""
+        super().__init__(
+            f"There is no decision '{decision}' that was made with this API key. Its answer may not be complete yet; "
+            f"or it may not have been kept (a profile keeps a share of its decisions){older}, or be of another key. "
+            "The id is in the header X-MoE-Decision of each answer.",
+            param="decision",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a client says: ``rating`` is -1, 0 or 1, ``expert`` a slug, ``prompt`` what may be learnt from."""
+
+    decision: str
+    rating: int
+    expert: str | None = None
+    comment: str = ""
+    prompt: str = ""
+
+
+class FeedbackDoor(Door):
+    """POST /v1/feedback"""
+
+    async def handle(self, body: bytes) -> None:
+        caller = await self.caller()
+        said = parse_feedback(body)
+        record = await decision_found(said.decision, caller)
+        row = await database_sync_to_async(_kept, thread_sensitive=False)(said, record, caller)
+        await self.send_json(_object(row))
+
+
+def parse_feedback(body: bytes) -> Said:
+    """Read a request; raises BadRequest."""
+    fields = Fields(parse_object(body))
+    decision = fields.text("decision")
+    rating = fields.number("rating", -1, 1)
+    expert = fields.text("expert")
+    comment, prompt = fields.text("comment") or "", fields.text("prompt") or ""
+    if unknown := fields.unseen():
+        raise unsupported(unknown[0], f"There is no field '{unknown[0]}' here. There are: {', '.join(_KNOWN)}.")
+    if not decision:
+        raise invalid("decision", "'decision' must be the id of a decision, from the header X-MoE-Decision.")
+    if rating is None:
+        raise invalid("rating", "'rating' must be a number from -1 (bad) to 1 (good); 0 says neither.")
+    return Said(
+        decision=decision,
+        rating=(rating > 0) - (rating < 0),
+        expert=checked_text(expert, "expert", 300) if expert else None,
+        comment=checked_text(comment, "comment", LONGEST_COMMENT),
+        prompt=checked_text(prompt, "prompt", LONGEST_PROMPT),
+    )
+
+
+async def decision_found(decision: str, caller: Caller) -> DecisionRecord:
+    """Return the record of a decision made for ``caller``, waiting until it is written; raises DecisionNotFound."""
+    if not _ID.fullmatch(decision):
+        raise DecisionNotFound(decision[:100])
+    if (record := await _look(decision, caller.name)) is not None:
+        return record
+    # The answer came a moment ago: its record waits in this process's journal, or in another's.
+    await database_sync_to_async(records_flush, thread_sensitive=False)()
+    until = time.monotonic() + WAIT_SECONDS
+    while (record := await _look(decision, caller.name)) is None:
+        if time.monotonic() >= until:
+            raise DecisionNotFound(decision)
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    return record
+
+
+async def _look(decision: str, key_name: str) -> DecisionRecord | None:
+    # Nobody learns whether a decision of somebody else's exists.
+    found = DecisionRecord.objects.filter(pk=decision, key_name=key_name).defer("why")
+    record: DecisionRecord | None = await database_sync_to_async(found.first, thread_sensitive=False)()
+    return record
+
+
+def _kept(said: Said, record: DecisionRecord, caller: Caller) -> Feedback:
+    expert = None
+    if said.expert is not None:
+        experts = {row.slug: row for row in Expert.objects.filter(enabled=True)}
+        expert = experts.get(said.expert)
+        if expert is None:
+            raise invalid("expert", f"There is no expert '{said.expert}'. There are: {', '.join(experts)}.")
+    return feedback_give(
+        record=record,
+        source=Feedback.Source.API,
+        rating=said.rating,
+        expert=expert,
+        comment=said.comment,
+        prompt=said.prompt,
+        key_name=caller.name,
+    )
+
+
+def _object(row: Feedback) -> dict[str, object]:
+    return {
+        "object": "feedback",
+        "id": f"fb_{row.pk}",
+        "decision": row.decision,
+        "rating": row.rating,
+        "answered_by": row.was,
+        "expert": row.expert.slug if row.expert else None,
+        "comment": row.comment or None,
+        "learnable": row.is_learnable,
+    }
