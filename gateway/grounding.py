@@ -13,37 +13,23 @@ from typing import Any
 from gateway.cited import Citing, Link, cut_object, passage_object
 from gateway.condensing import Wording
 from gateway.library import Library, search_request
+from gateway.withholding import Withheld, withheld_from, without_tools
 from knowledge.exceptions import CollectionNotFound
 from knowledge.packing import Packed, pack
 from knowledge.passages import Retrieval
 from routing import features
-from routing.backends.protocol import ChatRequest, Message, ServerKind, Text
-from routing.catalog import Catalog, Expert, Replica
+from routing.backends.protocol import ChatRequest, Message, Text
+from routing.catalog import Catalog, Mode
 from routing.decision import Decision
 from routing.exceptions import EndpointError
 from routing.pool import Pool, shared_pool
-from routing.tokens import estimate, estimate_text
+from routing.room import Room, room_for, smallest
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN_WINDOW = 4096
-"""Tokens that a window is taken to hold where nobody tells: what Ollama gives a model without being asked."""
 MOST_TOKENS = 6_000
 """Tokens of passages at most, however large the window: a model reads them before it says its first word."""
-IMAGE_TOKENS = 800
-ANSWER_SHARE = 4  # of the window, a fourth is left for the answer where the client does not say how long it may be
-MOST_ANSWER_TOKENS = 2_048
-DOUBT = 1.1  # estimates of tokens may be this much too low
 BY_REQUEST, BY_RULE, BY_PROFILE = "request", "rule", "profile"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """``tokens`` for passages, in a window of ``window`` tokens; ``ratio`` is what the model counts for an estimate."""
-
-    tokens: int
-    window: int
-    ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +37,7 @@ class Grounded:
     """What became of grounding an answer; ``by`` who wanted it: request, rule or profile.
 
     ``state`` is "grounded", "unavailable" (the knowledge base could not be searched), or "skipped" (``notes`` say
-    why). ``cites`` is whether the model was asked for citations.
+    why). ``cites`` is whether the model was asked for citations, and ``withheld`` the tools it was not given.
     """
 
     by: str
@@ -62,11 +48,17 @@ class Grounded:
     packed: Packed = field(default_factory=Packed)
     room: Room | None = None
     cites: bool = False
+    withheld: Withheld | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def is_weak(self) -> bool:
         return self.retrieval is not None and self.retrieval.weak
+
+    @property
+    def tools(self) -> dict[str, Any]:
+        """What is told of tools, where some were withheld."""
+        return {"tools": self.withheld.body()} if self.withheld else {}
 
     @property
     def header(self) -> str:
@@ -78,7 +70,8 @@ class Grounded:
     @property
     def all_notes(self) -> tuple[str, ...]:
         asked = (self.asked.note,) if self.asked and self.asked.note else ()
-        return (*asked, *(self.retrieval.notes if self.retrieval else ()), *self.notes)
+        withheld = (self.withheld.note,) if self.withheld else ()
+        return (*asked, *(self.retrieval.notes if self.retrieval else ()), *self.notes, *withheld)
 
     def citing(self, answers: int, link: Link) -> Citing:
         """Return what holds the citations of so many answers against the passages."""
@@ -102,6 +95,7 @@ class Grounded:
             "cut": [cut_object(cut) for cut in self.packed.cut],
             "notes": list(self.all_notes),
             "steps": self._steps(),
+            **self.tools,
         }
 
     def _steps(self) -> list[dict[str, Any]]:
@@ -163,40 +157,17 @@ def _skipped(found: Grounded, why: str) -> Grounded:
 # --- how much ---------------------------------------------------------------------------------------------------
 
 
-async def room_for(request: ChatRequest, decision: Decision, pool: Pool) -> Room:
-    """Return how much of the window is left for passages: of the smallest of those replicas that have any left."""
-    replicas = decision.expert.replicas_that(decision.needs)
-    await asyncio.gather(*(pool.residency.refresh(server) for server in {replica.server for replica in replicas}))
-    rooms = [_room(request, decision.expert, replica, pool) for replica in replicas]
-    rooms = [room for room in rooms if room.tokens] or rooms
-    return min(rooms, key=lambda room: room.tokens, default=Room(tokens=0, window=0))
+async def _room(request: ChatRequest, decision: Decision, pool: Pool) -> Room:
+    """Return how much is left for passages: in the smallest window of those who are to answer.
 
-
-def _room(request: ChatRequest, expert: Expert, replica: Replica, pool: Pool) -> Room:
-    window = _window(request, replica, pool)
-    calibration = pool.tokens.of(replica.model)
-    has_system = any(message.role in ("system", "developer") for message in request.messages)
-    prompt = estimate(request.messages, request.tools) + (0 if has_system else estimate_text(expert.system_prompt))
-    images = sum(len(message.images) for message in request.messages)
-    left = window - calibration.ratio * DOUBT * prompt - IMAGE_TOKENS * images - _answer_tokens(request, expert, window)
-    return Room(tokens=max(0, min(int(left), MOST_TOKENS)), window=window, ratio=calibration.ratio * DOUBT)
-
-
-def _window(request: ChatRequest, replica: Replica, pool: Pool) -> int:
-    """Return how many tokens the replica's window has when it answers ``request``, as far as anybody told."""
-    known = pool.residency.window(replica)
-    if replica.num_ctx or replica.server.kind is not ServerKind.OLLAMA:
-        return known or UNKNOWN_WINDOW
-    # Ollama loads a model with the window it is asked for, and with one of its own otherwise.
-    window = request.num_ctx or known or UNKNOWN_WINDOW
-    return min(window, replica.context_length or window)
-
-
-def _answer_tokens(request: ChatRequest, expert: Expert, window: int) -> int:
-    """Return how much of the window is left for the answer; half of it at most, however much was asked for."""
-    given = request.sampling.max_tokens or request.options.get("num_predict") or expert.defaults.get("max_tokens")
-    usual = min(window // ANSWER_SHARE, MOST_ANSWER_TOKENS)
-    return min(int(given), window // 2) if given and given > 0 else usual
+    In a mixture half of it is left alone, for the answers that the aggregator reads beside them.
+    """
+    plan = decision.plan
+    answering = plan.answering if plan else (decision.expert,)
+    rooms = [await room_for(request, expert, decision.needs, pool) for expert in answering]
+    room = smallest(rooms)
+    tokens = room.tokens // 2 if plan and plan.mode is Mode.MIXTURE else room.tokens
+    return replace(room, tokens=min(tokens, MOST_TOKENS))
 
 
 # --- how --------------------------------------------------------------------------------------------------------
@@ -223,13 +194,13 @@ def with_passages(messages: tuple[Message, ...], prompt: str) -> tuple[Message, 
 async def ground(request: ChatRequest, decision: Decision, library: Library) -> tuple[ChatRequest, Grounded | None]:
     """Return ``request`` with passages for its answer to rest on, and what became of that; None: nobody wants it.
 
-    Raises EndpointError where the client asked for it and it cannot be done.
+    Raises EndpointError where the client asked for it and it cannot be done, and ToolsWithheld.
     """
     found = wanted(request, decision)
     if found is None or found.state == "skipped":
         return request, found
     try:
-        return await _ground(request, decision, library, found)
+        request, found = await _ground(request, decision, library, found)
     except Exception as error:
         if found.by == BY_REQUEST:
             raise
@@ -237,6 +208,9 @@ async def ground(request: ChatRequest, decision: Decision, library: Library) -> 
         logger.warning("answer goes on ungrounded by=%s error=%s", found.by, error, exc_info=not expected)
         note = error.message if isinstance(error, EndpointError) else "The knowledge base could not be searched."
         return request, replace(found, state="unavailable", notes=(note,))
+    if withheld := withheld_from(request, found.packed):
+        return without_tools(request, withheld), replace(found, withheld=withheld)
+    return request, found
 
 
 async def _ground(
@@ -249,12 +223,12 @@ async def _ground(
     if not asked.query:
         return request, _skipped(found, "There is no text to search for in the last message.")
     retrieval = await library.search(search_request(asked, found.collections, wish))
-    room = await room_for(request, decision, shared_pool())
+    room = await _room(request, decision, shared_pool())
     packed = await asyncio.to_thread(  # up to a tenth of a second for fifty long passages
         pack,
         retrieval,
         budget_tokens=room.tokens,
-        count=lambda text: estimate_text(text) * room.ratio,
+        count=room.count,
         cites=cites(request),
     )
     if retrieval.passages and not packed.sources:

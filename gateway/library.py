@@ -131,5 +131,7 @@ def search_request(asked: Wording, collections: Sequence[str], wish: Grounding |
 def _look(access: Access, collections: tuple[str, ...]) -> Shelf:
     rows = CollectionRow.objects.open_to(access).lasting()
     if collections:
-        rows = rows.filter(slug__in=collections)
-    return {row.slug: row.condenser.slug if row.condenser else None for row in rows.select_related("condenser")}
+        rows = rows.named(collections)
+    found = [row for row in rows.select_related("condenser") if not row.is_expired]
+    called = {row: row.names & frozenset(collections) if collections else (row.slug,) for row in found}
+    return {name: row.condenser.slug if row.condenser else None for row in found for name in called[row]}

@@ -2,12 +2,16 @@
 
 from django.urls import include, path
 
-from gateway import sources, views
+from gateway import files, sources, views
 
 urlpatterns = [
     path("v1/models", views.Models.as_view()),
     path("v1/models/<path:name>", views.Model.as_view()),
+    path("v1/files", files.Files.as_view()),
+    path("v1/files/<str:file_id>", files.OneFile.as_view()),
+    path("v1/files/<str:file_id>/content", files.FileContent.as_view()),
     path("v1/rag/", include("gateway.ragapi.urls")),
+    path("v1/vector_stores", include("gateway.vectorstores.urls")),
     path("sources/<str:token>", sources.source),
     path("metrics", views.Metrics.as_view()),
     path("health/live", views.live),

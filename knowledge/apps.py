@@ -10,7 +10,12 @@ class KnowledgeConfig(AppConfig):
     verbose_name = "Knowledge"
 
     def ready(self) -> None:
+        from simple_history.signals import pre_create_historical_record
+
+        from knowledge.models.keeping import history_named
+
         post_migrate.connect(_after_migration, sender=self)
+        pre_create_historical_record.connect(history_named, dispatch_uid="knowledge.history_named")
 
 
 def _after_migration(**_: Any) -> None:

@@ -40,7 +40,8 @@ class Cut:
 class Piece:
     """A chunk before it is stored: ``header`` is embedded before ``text`` and shown apart from it.
 
-    The first chunk of a section begins with the section's heading, as the document does.
+    The first chunk of a section begins with the section's heading, as the document does. ``edit`` is the id of the
+    edit that made it of what was parsed; one that is not ``enabled`` is kept and not found.
     """
 
     ordinal: int
@@ -49,6 +50,8 @@ class Piece:
     heading: str = ""
     page: int | None = None
     tokens: int = 0
+    edit: int | None = None
+    enabled: bool = True
 
     @property
     def header(self) -> str:
@@ -64,6 +67,12 @@ class Piece:
 
     def hash(self, *, with_header: bool) -> str:
         return hashlib.sha256(self.embedded(with_header=with_header).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def fitting_title(title: str, heading: str, cut: Cut, count: Count) -> str:
+    """Return as much of a document's title as chunks under ``heading``, which fits, are embedded with."""
+    title = " ".join(title.split())
+    return _fitting_header(title, (heading,) if heading else (), cut, count)[0] if cut.header else title
 
 
 def chunked(title: str, blocks: Sequence[Block], cut: Cut, count: Count) -> Iterator[Piece]:

@@ -1,4 +1,4 @@
-"""Collections made, deleted, and embedded by another model."""
+"""Collections made and deleted."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from knowledge.documents import contents_forget, job_cancel
 from knowledge.embedding import MINILM, MULTILINGUAL
 from knowledge.exceptions import CollectionNotFound
 from knowledge.models import Collection, Document, EmbeddingModel, IngestionJob, StoredContent
-from knowledge.tasks import job_defer
+from knowledge.models.collections import STORE_ID
 from routing.exceptions import BadRequest
 from routing.language import language_of
 
@@ -39,10 +39,7 @@ def collection_create(
     ``sample``, texts it is to hold. Raises BadRequest for a name that is taken or cannot be one, and for settings
     that make no sense.
     """
-    if not _SLUG.fullmatch(slug):
-        raise BadRequest(
-            f"A collection cannot be called '{slug[:100]}'. Use up to 100 letters, digits, '-' and '_'.", param="slug"
-        )
+    slug_check(slug)
     likely = language or _language_of(sample)
     settings.setdefault("embedding_model", embedding_model_for(likely))
     collection = Collection(
@@ -64,14 +61,22 @@ def collection_create(
     return collection
 
 
+def slug_check(slug: str) -> None:
+    """Raise BadRequest for what cannot be the name of a collection."""
+    if not _SLUG.fullmatch(slug) or STORE_ID.fullmatch(slug):
+        raise BadRequest(
+            f"A collection cannot be called '{slug[:100]}'. Use up to 100 letters, digits, '-' and '_'.", param="slug"
+        )
+
+
 def collection_get_or_create(*, slug: str, access: Access, sample: Iterable[str] = ()) -> Collection:
     """Return the collection that documents are to go into, made with default settings if there is none.
 
     Raises CollectionNotFound for one that ``access`` may not add to, and BadRequest for what cannot be a name.
     """
     for _ in range(2):  # it may be made by somebody else in between
-        if found := Collection.objects.filter(slug=slug).first():
-            if Collection.objects.open_to(access, Level.WRITE).filter(pk=found.pk).exists():
+        if (found := Collection.objects.named([slug]).first()) or STORE_ID.fullmatch(slug):
+            if found and Collection.objects.open_to(access, Level.WRITE).filter(pk=found.pk).exists():
                 return found
             raise CollectionNotFound(
                 f"There is no collection '{slug}' that you may add documents to. Ask for the right, or choose another "
@@ -96,23 +101,6 @@ def collection_delete(*, collection: Collection) -> None:
         except IntegrityError:  # a document came in between; it is gone with the next try
             continue
     return _delete(collection)
-
-
-def collection_embed_with(*, collection: Collection, model: EmbeddingModel) -> IngestionJob:
-    """Have a collection's chunks embedded by another model, and searched by it once all of them are.
-
-    One such job is there at a time; a job with another model takes the place of one that has not ended.
-    """
-    for job in IngestionJob.objects.unfinished().filter(collection=collection, kind=IngestionJob.Kind.EMBEDDING):
-        if job.embedding_model_id == model.pk:
-            return job
-        job_cancel(job=job)
-    with transaction.atomic():
-        job = IngestionJob.objects.create(
-            kind=IngestionJob.Kind.EMBEDDING, collection=collection, embedding_model=model
-        )
-        job_defer(job)
-    return job
 
 
 def embedding_model_for(language: str) -> EmbeddingModel:

@@ -34,7 +34,10 @@ _RULES: tuple[tuple[str, str], ...] = (
         WHERE document.status IN ('pending', 'processing') AND NOT EXISTS (
           SELECT 1 FROM knowledge_ingestionjob AS job
           WHERE job.document_id = document.id AND job.state IN ('queued', 'running')
-        )
+        ) AND NOT (document.revision = 0 AND EXISTS (
+          SELECT 1 FROM knowledge_documentrevision AS revision
+          WHERE revision.document_id = document.id AND revision.state = 'review'
+        ))
         """,
     ),
     (
@@ -69,7 +72,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         WHERE chunk.state = 'staged' AND NOT EXISTS (
           SELECT 1 FROM knowledge_documentrevision AS revision
           WHERE revision.document_id = chunk.document_id AND revision.number = chunk.revision
-            AND revision.state = 'pending'
+            AND revision.state IN ('pending', 'review')
         )
         """,
     ),
@@ -83,6 +86,33 @@ _RULES: tuple[tuple[str, str], ...] = (
           FROM knowledge_chunk AS chunk WHERE chunk.document_id = document.id AND chunk.state = 'live'
         ) AS live
         WHERE live.ids <> coalesce(revision.chunk_ids, '[]') OR live.chunks <> live.places OR live.last >= live.chunks
+        """,
+    ),
+    (
+        "revision {} waits for review, and not all of its chunks are there",
+        """
+        SELECT revision.id FROM knowledge_documentrevision AS revision
+        WHERE revision.state = 'review' AND EXISTS (
+          SELECT 1 FROM jsonb_array_elements(revision.chunk_ids) AS named (id)
+          LEFT JOIN knowledge_chunk AS chunk ON chunk.id = named.id::bigint
+          WHERE chunk.state IS NULL OR chunk.state NOT IN ('live', 'staged')
+        )
+        """,
+    ),
+    (
+        "document {} has several revisions that wait for review or to be read",
+        """
+        SELECT document_id FROM knowledge_documentrevision
+        WHERE state IN ('pending', 'review') GROUP BY document_id HAVING count(*) > 1
+        """,
+    ),
+    (
+        "an edit that made live chunks of document {} is not named by its live revision",
+        """
+        SELECT DISTINCT document.id FROM $documents
+        JOIN knowledge_chunk AS chunk ON chunk.document_id = document.id AND chunk.state = 'live'
+        WHERE chunk.edit_id IS NOT NULL
+          AND NOT revision.edits @> jsonb_build_array(jsonb_build_object('id', chunk.edit_id))
         """,
     ),
     (
@@ -139,12 +169,31 @@ _RULES: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
-        "content {} belongs to no revision",
+        "content {} belongs to no revision and no file",
         """
         SELECT left(content.sha256, 12) FROM knowledge_storedcontent AS content
         WHERE NOT EXISTS (
           SELECT 1 FROM knowledge_documentrevision AS revision WHERE revision.content_id = content.sha256
-        )
+        ) AND NOT EXISTS (SELECT 1 FROM knowledge_storedfile AS file WHERE file.content_id = content.sha256)
+        """,
+    ),
+    (
+        "the newest revision of document {} is not of the file that the document came as",
+        """
+        SELECT document.id FROM knowledge_document AS document
+        JOIN knowledge_storedfile AS file ON file.uid = document.file_id
+        CROSS JOIN LATERAL (
+          SELECT revision.content_id FROM knowledge_documentrevision AS revision
+          WHERE revision.document_id = document.id ORDER BY revision.number DESC LIMIT 1
+        ) AS newest
+        WHERE newest.content_id <> file.content_id
+        """,
+    ),
+    (
+        "document {} is in its collection twice, as the same file",
+        """
+        SELECT max(id) FROM knowledge_document WHERE file_id IS NOT NULL
+        GROUP BY collection_id, file_id HAVING count(*) > 1
         """,
     ),
 )

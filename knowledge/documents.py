@@ -15,11 +15,13 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from knowledge.exceptions import CollectionNotFound, DocumentNotFound
+from knowledge.attributes import with_attributes
+from knowledge.authors import NOBODY, Author
+from knowledge.curation.ledger import edits_wait
+from knowledge.exceptions import CollectionNotFound, DocumentNotFound, Expired, StoredFileNotFound
 from knowledge.jobs import document_settle, job_end, staged_delete
 from knowledge.models import (
     Chunk,
-    ChunkState,
     Collection,
     Document,
     DocumentRevision,
@@ -29,6 +31,7 @@ from knowledge.models import (
     JobState,
     RevisionState,
     StoredContent,
+    StoredFile,
 )
 from knowledge.models.chunks import ChunkQuerySet
 from knowledge.postings import ChunkTerms, Tally, chunk_terms, collection_tally, postings_delete, postings_write
@@ -41,12 +44,16 @@ REPLACED = "A newer version of the document came."
 CANCELLED = "It was cancelled before it was done."
 LONGEST_SOURCE = 1000
 
+OwnCut = tuple[int | None, int | None]
+"""Tokens of a document's longest chunk and those repeated; None as its collection's others."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """A document as somebody brings it; ``source`` is what it is recognised by when it comes again.
 
-    Of a document that is there already, an empty title, url, language or metadata leaves what it has.
+    Of a document that is there already, an empty title, url, language or metadata leaves what it has. ``watch`` is the
+    id of the watched source that it comes from.
     """
 
     source: str
@@ -60,6 +67,9 @@ class Incoming:
     origin: Document.Origin = Document.Origin.UPLOAD
     etag: str = ""
     last_modified: str = ""
+    author: Author = NOBODY
+    reason: str = ""
+    watch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +79,11 @@ class Received:
     document: Document
     job: IngestionJob | None
     result: str
+
+
+def is_published(received: Received) -> bool:
+    """Tell whether what came is found already, without anything that has to be done first."""
+    return received.job is None or received.job.state == JobState.DONE
 
 
 def document_receive(
@@ -84,18 +99,25 @@ def document_receive(
     with _into(collection):
         document, is_new = _locked(collection, incoming.source, origin=incoming.origin)
         read_anew = _described(document, incoming) or again
-        pending, live = (None, None) if is_new else _wanted(document)
+        pending = None if is_new else _waiting(document)
         if not read_anew and pending is not None and is_content_of(pending, sha256=sha256, name=incoming.name):
             return Received(document=document, job=pending.jobs.unfinished().first(), result=UNCHANGED)
         if not is_new:
             document_supersede(document)
-        if not read_anew and live is not None and is_made_alike(live, collection, sha256=sha256, name=incoming.name):
-            document_settle(document.pk, error="")
+        if not (read_anew or is_new) and is_settled(document, sha256=sha256, name=incoming.name):
+            document_settle(document.pk, error="" if document.revision else document.error)
             document.refresh_from_db()
             return Received(document=document, job=None, result=UNCHANGED)
         content_store(incoming.data, sha256)
-        revision = revision_add(document, sha256=sha256, name=incoming.name, mime=incoming.mime)
-        job = _job_add(document, revision=revision, batch=batch, hold=hold)
+        revision = revision_add(
+            document,
+            sha256=sha256,
+            name=incoming.name,
+            mime=incoming.mime,
+            author=incoming.author,
+            reason=incoming.reason,
+        )
+        job = job_add(document, revision=revision, batch=batch, hold=hold)
     return Received(document=document, job=job, result=UPDATED if document.revision else CREATED)
 
 
@@ -119,7 +141,7 @@ def page_receive(
         document.url = document.url or source
         document.save(update_fields=["metadata", "url", "updated_at"])
         waiting = document.jobs.unfinished().filter(url=source, revision=None).first()
-        return waiting or _job_add(document, url=source, batch=batch, hold=hold)
+        return waiting or job_add(document, url=source, batch=batch, hold=hold)
 
 
 def sitemap_receive(
@@ -144,17 +166,69 @@ def sitemap_receive(
     return job
 
 
-def document_reingest(*, document: Document, batch: UUID | None = None) -> Received:
+def file_receive(
+    *,
+    collection: Collection,
+    file: StoredFile,
+    attributes: Mapping[str, Any] | None = None,
+    cut: OwnCut | None = None,
+    batch: UUID | None = None,
+    author: Author = NOBODY,
+) -> Received:
+    """Have an uploaded file read into a collection.
+
+    ``attributes`` become its metadata; those and the ``cut`` of a file that is there stay where None is given. It is
+    read again only if it could not be read before, or is to be cut otherwise. Raises StoredFileNotFound and
+    CollectionNotFound if either was deleted meanwhile.
+    """
+    with _into(collection):
+        # Nobody deletes the file, or adds it to the same collection, before this is done.
+        if not list(StoredFile.objects.select_for_update(no_key=True).filter(pk=file.pk).values_list("pk")):
+            raise StoredFileNotFound(f"The file {file.public_id} was deleted meanwhile.", param="file_id")
+        document = Document.objects.select_for_update(no_key=True).filter(collection=collection, file=file).first()
+        is_there = document is not None and document.status != DocumentStatus.FAILED
+        document = document or _shelved(collection, file)
+        if not _fitted(document, attributes, cut) and is_there:
+            return Received(document=document, job=document.jobs.unfinished().first(), result=UNCHANGED)
+        document_supersede(document)
+        revision = revision_add(document, sha256=file.content_id, name=file.name, mime="", author=author)
+        job = job_add(document, revision=revision, batch=batch)
+    return Received(document=document, job=job, result=UPDATED if document.revision else CREATED)
+
+
+def document_reingest(
+    *, document: Document, batch: UUID | None = None, author: Author = NOBODY, reason: str = ""
+) -> Received:
     """Read a document's newest content again, as after a change of how its collection cuts or embeds.
 
-    Raises DocumentNotFound if it has none, or is gone.
+    Content that was rejected is not read again. Raises DocumentNotFound if there is no other, or the document is gone.
     """
     with transaction.atomic():
-        document = _locked_again(document)
-        newest = document.revisions.order_by("-number").first()
+        document = document_lock(document)
+        newest = document.revisions.exclude(state=RevisionState.REJECTED).order_by("-number").first()
         if newest is None:
             raise DocumentNotFound("The document was never there to be read. Upload it, or have its page fetched.")
-        return _read_again(document, newest, batch=batch)
+        return content_read_again(document, newest, batch=batch, author=author, reason=reason)
+
+
+def document_fit(
+    *,
+    document: Document,
+    attributes: Mapping[str, Any] | None = None,
+    cut: OwnCut | None = None,
+    batch: UUID | None = None,
+    author: Author = NOBODY,
+) -> Received:
+    """Give a document other attributes, or another ``cut``, by which it is read again; None leaves what it has.
+
+    Raises DocumentNotFound if it is gone.
+    """
+    with transaction.atomic():
+        document = document_lock(document)
+        newest = document.revisions.exclude(state=RevisionState.REJECTED).order_by("-number").first()
+        if _fitted(document, attributes, cut) and newest is not None:
+            return content_read_again(document, newest, batch=batch, author=author)
+        return Received(document=document, job=document.jobs.unfinished().first(), result=UNCHANGED)
 
 
 def document_update(
@@ -174,36 +248,17 @@ def document_update(
     terms = _terms_of(document) if enabled and not document.enabled else {}
     given = {"title": title, "url": url, "metadata": metadata, "language": language, "enabled": enabled}
     with transaction.atomic():
-        document = _locked_again(document)
+        document = document_lock(document)
         changed = {name: value for name, value in given.items() if value is not None}
         changed = {name: value for name, value in changed.items() if value != getattr(document, name)}
         for name, value in changed.items():
             setattr(document, name, value)
         document.save(update_fields=[*changed, "updated_at"])
-        if changed.keys() & {"title", "language"} and (wanted := next(filter(None, _wanted(document)), None)):
-            _read_again(document, wanted)
+        if changed.keys() & {"title", "language"} and (wanted := _waiting(document) or revision_live(document)):
+            content_read_again(document, wanted)
         if "enabled" in changed:
             _show(document, terms) if document.enabled else _hide(document)
     return document
-
-
-def chunk_set_enabled(*, chunk: Chunk, enabled: bool) -> None:
-    """Let a chunk be found, or not. Raises DocumentNotFound if its document is gone."""
-    with transaction.atomic():
-        document = _locked_again(chunk.document)
-        chunk.refresh_from_db()
-        if chunk.enabled == enabled:
-            return
-        Chunk.objects.filter(pk=chunk.pk).update(enabled=enabled)
-        chunk.enabled = enabled
-        if chunk.state != ChunkState.LIVE or not document.enabled:
-            return
-        if enabled:
-            tally = postings_write(document.collection_id, {chunk.pk: _terms(document, chunk)})
-        else:
-            tally = Tally() - postings_delete([chunk.pk])
-        chunk.embeddings.update(findable=enabled)
-        collection_tally(document.collection_id, tally)
 
 
 def document_delete(*, document: Document) -> None:
@@ -252,8 +307,12 @@ def job_cancel(*, job: IngestionJob) -> bool:
 
 
 def document_supersede(document: Document, *, keep: UUID | None = None) -> None:
-    """Shut out the jobs that read a document's earlier content, but for job ``keep``; its row must be locked."""
-    document.revisions.filter(state=RevisionState.PENDING).update(state=RevisionState.SUPERSEDED)
+    """Shut out the jobs that read a document's earlier content, but for job ``keep``, and what waits for review.
+
+    The document's row must be locked.
+    """
+    waiting = document.revisions.filter(state__in=(RevisionState.PENDING, RevisionState.REVIEW))
+    waiting.update(state=RevisionState.SUPERSEDED, chunk_ids=[], edits=[])
     staged_delete(document.pk)
     for job in document.jobs.unfinished():
         if job.pk == keep:
@@ -262,11 +321,22 @@ def document_supersede(document: Document, *, keep: UUID | None = None) -> None:
         job_withdraw(job.queue_id)
 
 
-def revision_add(document: Document, *, sha256: str, name: str, mime: str) -> DocumentRevision:
+def revision_add(
+    document: Document, *, sha256: str, name: str, mime: str, author: Author = NOBODY, reason: str = ""
+) -> DocumentRevision:
     """Add a revision that waits to be read to a document whose row is locked."""
+    if document.file is not None and document.file.content_id != sha256:
+        document.file = None  # what came under its name from elsewhere is not that file any more
+        document.save(update_fields=["file"])
     highest = document.revisions.aggregate(Max("number"))["number__max"] or 0
     return DocumentRevision.objects.create(
-        document=document, number=highest + 1, content_id=sha256, name=name[:500], declared_mime=mime[:150]
+        document=document,
+        number=highest + 1,
+        content_id=sha256,
+        name=name[:500],
+        declared_mime=mime[:150],
+        reason=reason,
+        **author.fields(),
     )
 
 
@@ -287,19 +357,87 @@ def content_store(data: bytes, sha256: str) -> None:
 
 
 def contents_forget(contents: list[str]) -> None:
-    """Delete those contents that no revision refers to any more."""
+    """Delete those contents that no revision and no uploaded file refers to any more."""
     # Locked before it is looked who refers to them, by a statement of its own: whoever is about to has them locked.
     kept = StoredContent.objects.select_for_update().filter(pk__in=contents).order_by("pk").values_list("pk", flat=True)
-    StoredContent.objects.filter(pk__in=list(kept), revisions=None).delete()
+    StoredContent.objects.filter(pk__in=list(kept), revisions=None, files=None).delete()
 
 
 def is_content_of(revision: DocumentRevision, *, sha256: str, name: str) -> bool:
     return revision.content_id == sha256 and revision.name == name[:500]
 
 
-def is_made_alike(revision: DocumentRevision, collection: Collection, *, sha256: str, name: str) -> bool:
-    """Tell whether reading this content would make of it what ``revision`` is."""
-    return is_content_of(revision, sha256=sha256, name=name) and revision.recipe == collection.recipe
+def is_made_alike(revision: DocumentRevision, document: Document, *, sha256: str, name: str) -> bool:
+    """Tell whether reading this content for its ``document`` would make of it what ``revision`` is."""
+    return is_content_of(revision, sha256=sha256, name=name) and revision.recipe == document.recipe
+
+
+def is_settled(document: Document, *, sha256: str, name: str) -> bool:
+    """Tell whether nothing would come of reading this content: it is what is found, or what was rejected last."""
+    settled = document.revisions.filter(state__in=(RevisionState.LIVE, RevisionState.REJECTED)).order_by("number")
+    by_state = {row.state: row for row in settled}
+    rejected, live = by_state.get(RevisionState.REJECTED), by_state.get(RevisionState.LIVE)
+    is_last = rejected is not None and (live is None or live.number < rejected.number)
+    if rejected is not None and is_last and is_content_of(rejected, sha256=sha256, name=name):
+        return True
+    return (
+        live is not None
+        and is_made_alike(live, document, sha256=sha256, name=name)
+        and not edits_wait(document.pk, live)
+    )
+
+
+def revision_live(document: Document) -> DocumentRevision | None:
+    """Return the revision that is found."""
+    return document.revisions.filter(state=RevisionState.LIVE).first()
+
+
+def content_read_again(
+    document: Document,
+    revision: DocumentRevision,
+    *,
+    batch: UUID | None = None,
+    author: Author = NOBODY,
+    reason: str = "",
+) -> Received:
+    """Have the content of one of a document's revisions read as its next one; its row must be locked."""
+    document_supersede(document)
+    added = revision_add(
+        document,
+        sha256=revision.content_id,
+        name=revision.name,
+        mime=revision.declared_mime,
+        author=author,
+        reason=reason,
+    )
+    job = job_add(document, revision=added, batch=batch)
+    return Received(document=document, job=job, result=UPDATED if document.revision else CREATED)
+
+
+def document_lock(document: Document) -> Document:
+    """Lock a document's row and return it as it is now. Raises DocumentNotFound if it is gone."""
+    row = Document.objects.select_for_update(no_key=True).filter(pk=document.pk).first()
+    if row is None:
+        raise DocumentNotFound("The document was deleted meanwhile.")
+    return row
+
+
+def job_add(
+    document: Document,
+    *,
+    revision: DocumentRevision | None = None,
+    url: str = "",
+    batch: UUID | None = None,
+    hold: float = 0,
+) -> IngestionJob:
+    """Have a revision read, or what is at ``url`` fetched first; the document's row must be locked."""
+    job = IngestionJob.objects.create(
+        collection_id=document.collection_id, document=document, revision=revision, url=url, batch=batch or uuid4()
+    )
+    job_defer(job, seconds=hold)
+    document.status = DocumentStatus.PENDING
+    Document.objects.filter(pk=document.pk).update(status=document.status, updated_at=timezone.now())
+    return job
 
 
 # --- inside ---------------------------------------------------------------------------------------------------
@@ -328,7 +466,9 @@ def _page_identity(url: str) -> str:
 
 @contextmanager
 def _into(collection: Collection) -> Iterator[None]:
-    """Open a transaction that adds to a collection; raises CollectionNotFound if it was deleted meanwhile."""
+    """Open a transaction that adds to a collection; raises Expired, and CollectionNotFound if it was deleted."""
+    if collection.is_expired:
+        raise Expired(collection.slug, collection.expires_after_days)
     try:
         with transaction.atomic():
             yield
@@ -351,13 +491,6 @@ def _locked(collection: Collection, source: str, *, origin: Document.Origin) -> 
             continue
 
 
-def _locked_again(document: Document) -> Document:
-    row = Document.objects.select_for_update(no_key=True).filter(pk=document.pk).first()
-    if row is None:
-        raise DocumentNotFound("The document was deleted meanwhile.")
-    return row
-
-
 def _described(document: Document, incoming: Incoming) -> bool:
     """Write what comes with the content to a document; tell whether its chunks change by it."""
     given = {
@@ -367,6 +500,7 @@ def _described(document: Document, incoming: Incoming) -> bool:
         "metadata": dict(incoming.metadata),
         "etag": incoming.etag[:300],
         "last_modified": incoming.last_modified[:100],
+        "watch_id": incoming.watch,
     }
     changed = [name for name, value in given.items() if value and value != getattr(document, name)]
     for name in changed:
@@ -376,35 +510,36 @@ def _described(document: Document, incoming: Incoming) -> bool:
     return bool({"title", "language"} & {*changed})
 
 
-def _wanted(document: Document) -> tuple[DocumentRevision | None, DocumentRevision | None]:
-    """Return the revision that waits to be read, and the one that is found."""
-    rows = document.revisions.filter(state__in=(RevisionState.PENDING, RevisionState.LIVE))
-    by_state = {row.state: row for row in rows.order_by("number")}
-    return by_state.get(RevisionState.PENDING), by_state.get(RevisionState.LIVE)
+def _shelved(collection: Collection, file: StoredFile) -> Document:
+    """Make the document of a file; other documents of the same name stay what they are."""
+    try:
+        with transaction.atomic():
+            return Document.objects.create(collection=collection, source=file.name, file=file)
+    except IntegrityError:
+        source = f"{file.name} ({file.public_id})"
+        return Document.objects.create(collection=collection, source=source, file=file)
 
 
-def _read_again(document: Document, revision: DocumentRevision, *, batch: UUID | None = None) -> Received:
-    document_supersede(document)
-    added = revision_add(document, sha256=revision.content_id, name=revision.name, mime=revision.declared_mime)
-    job = _job_add(document, revision=added, batch=batch)
-    return Received(document=document, job=job, result=UPDATED if document.revision else CREATED)
+def _fitted(document: Document, attributes: Mapping[str, Any] | None, cut: OwnCut | None) -> bool:
+    """Write to a document how it is wanted; tell whether it is cut otherwise by it."""
+    recipe = document.recipe
+    given: dict[str, Any] = {}
+    if attributes is not None:
+        given["metadata"] = with_attributes(document.metadata, attributes)
+    if cut is not None:
+        given |= {"chunk_tokens": cut[0], "chunk_overlap": cut[1]}
+    changed = [name for name, value in given.items() if value != getattr(document, name)]
+    for name in changed:
+        setattr(document, name, given[name])
+    if changed:
+        document.save(update_fields=[*changed, "updated_at"])
+    return document.recipe != recipe
 
 
-def _job_add(
-    document: Document,
-    *,
-    revision: DocumentRevision | None = None,
-    url: str = "",
-    batch: UUID | None = None,
-    hold: float = 0,
-) -> IngestionJob:
-    job = IngestionJob.objects.create(
-        collection_id=document.collection_id, document=document, revision=revision, url=url, batch=batch or uuid4()
-    )
-    job_defer(job, seconds=hold)
-    document.status = DocumentStatus.PENDING
-    Document.objects.filter(pk=document.pk).update(status=document.status, updated_at=timezone.now())
-    return job
+def _waiting(document: Document) -> DocumentRevision | None:
+    """Return the revision that waits to be read, or for review."""
+    waiting = (RevisionState.PENDING, RevisionState.REVIEW)
+    return document.revisions.filter(state__in=waiting).order_by("-number").first()
 
 
 def _terms(document: Document, chunk: Chunk) -> ChunkTerms:

@@ -37,6 +37,10 @@ WEIGHT = 0.25
 """Its share beside a chat's."""
 ESTIMATE_MARGIN = 1.25
 """Tokens of models elsewhere are estimated; chunks are cut by this much more than the estimate."""
+LENGTHS = (2_048, 1_024, 512, 256, 128, 64, 32)
+"""Tokens of the texts that a new model is tried with; no collection cuts longer ones."""
+PROBE_MARGIN = 1.1
+"""Tokens of a word that every tokenizer knows, those around a text included, at most."""
 THREADS = 2
 SHORTEST_HALF = 20  # characters; a text shorter than two of these that is too long for a model is no text
 
@@ -197,9 +201,29 @@ async def _on_servers(name: str, texts: Sequence[str], weight: float) -> tuple[V
     return vectors
 
 
-async def measured_dimensions(name: str) -> int:
-    """Return how many numbers the vectors of a model on the model servers have. Raises EndpointError."""
-    return len((await _on_servers(name, ["How wide is a vector?"], 1.0))[0])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a model on the model servers was found to be: how wide its vectors are, and how many tokens it reads.
+
+    ``tokens`` is the longest of LENGTHS that it read.
+    """
+
+    dimensions: int
+    tokens: int
+
+
+async def probed(name: str) -> Probe:
+    """Return what the model called ``name`` on the model servers is, as it shows itself. Raises EndpointError."""
+    vector = (await _on_servers(name, ["How wide is a vector?"], 1.0))[0]
+    if not any(vector):
+        raise EmbeddingFailed(f"The model '{name}' answers with vectors that are all zeros. Choose another one.")
+    for tokens in LENGTHS:
+        try:
+            await _on_servers(name, [" ".join(["word"] * int(tokens / PROBE_MARGIN))], 1.0)
+        except ContextLengthExceeded:
+            continue
+        return Probe(dimensions=len(vector), tokens=tokens)
+    raise EmbeddingFailed(f"The model '{name}' reads less than {LENGTHS[-1]} tokens, too few for a passage.")
 
 
 def _halves(text: str) -> list[str] | None:

@@ -43,7 +43,7 @@ def find(names: Iterable[str]) -> Found:
             urls[name] = None
             continue
         for found in _below(Path(name)):
-            if found.path != Path(name) and not _may_hold_text(found.path):
+            if found.path != Path(name) and not may_hold_text(found.path.name):
                 skipped.append(found.path)
                 continue
             other = files.setdefault(found.source, found)
@@ -79,6 +79,7 @@ def _walk(folder: Path, source: str, seen: set[Path]) -> Iterator[FoundFile]:
             yield FoundFile(path=entry, source=below)
 
 
-def _may_hold_text(path: Path) -> bool:
-    kind = mimetypes.guess_type(path.name)[0] or ""
+def may_hold_text(name: str) -> bool:
+    """Tell by a file's name whether it makes sense to read it; what it is, its content says."""
+    kind = mimetypes.guess_type(name)[0] or ""
     return kind == "image/svg+xml" or not (kind.startswith(WITHOUT_TEXT) or kind in ARCHIVES)

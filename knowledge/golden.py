@@ -1,23 +1,27 @@
-"""A collection measured on its own golden queries, with each way in which it could be searched.
+"""A collection measured on its own golden queries: as it is searched, by another model's vectors, or in other ways.
 
-Which fusion suits a collection, and how much meaning counts beside words, differs from one to the next: this is how to
-tell, rather than to believe a default.
+Which fusion suits a collection, how much meaning counts beside words and which model embeds it best differ from one to
+the next: this is how to tell, rather than to believe a default.
 """
 
-import statistics
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from knowledge.access import EVERYTHING
-from knowledge.measures import ndcg, reciprocal_rank
-from knowledge.models import Collection, EvaluationRun, GoldenQuery
-from knowledge.passages import Fusion, Mode, Passage, SearchRequest
+from knowledge.judging import DEPTH, Judged, Question, judged, means, plain
+from knowledge.models import Collection, EmbeddingModel, EvaluationRun, GoldenQuery
+from knowledge.passages import Fusion, Mode, SearchRequest
 from knowledge.search import search
 from knowledge.threads import in_thread
 
-DEPTH = 10
+WAYS_TRIED = "ways of searching compared"
+"""The reason of runs that measure how a collection could be searched, and is not."""
+AGAINST = "against"
+"""The setting of a run by another model's vectors that names the run it was made to be compared with."""
+OWN = "own"
+"""The setting of runs in which a collection was searched as it is: those that can be compared over time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,55 +46,84 @@ WAYS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A golden query; a passage answers it if it is of one of ``documents`` or holds one of ``answers``."""
-
-    query: str
-    documents: frozenset[int]
-    answers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a way did: means over all questions, ``hit`` the share with an answer among the first ten passages."""
+    """How a way did: ``measures`` are means over all questions, ``missed`` the questions it found no answer to."""
 
     way: Way
-    ndcg_10: float
-    hit_10: float
-    mrr: float
-    ms_per_query: float
-    missed: tuple[str, ...] = field(default=())
+    measures: Mapping[str, float]
+    missed: tuple[str, ...] = ()
 
-    def measures(self) -> dict[str, float]:
-        return {name: getattr(self, name) for name in ("ndcg_10", "hit_10", "mrr", "ms_per_query")}
+
+async def golden_evaluate(
+    collection: Collection, *, reason: str = "", model: EmbeddingModel | None = None
+) -> EvaluationRun | None:
+    """Return and keep how ``collection``, searched as it is, answers its golden queries.
+
+    With ``model`` the vectors of that model are searched in place of its own. None where there is no golden query that
+    says what answers it. Raises EndpointError.
+    """
+    questions = await in_thread(golden_questions)(collection)
+    if not questions:
+        return None
+    request = SearchRequest(query="", collections=(collection.slug,), model=model.pk if model else None)
+    rows = await _answered(questions, request)
+    return await in_thread(_keep_own)(collection, model, rows, reason)
+
+
+async def golden_compare(
+    collection: Collection, model: EmbeddingModel, *, reason: str
+) -> tuple[EvaluationRun, EvaluationRun] | None:
+    """Return and keep how ``collection`` answers its golden queries now, and how by the vectors of ``model``.
+
+    None where there is no golden query that says what answers it. Raises EndpointError.
+    """
+    now = await golden_evaluate(collection, reason=reason)
+    by_model = await golden_evaluate(collection, reason=reason, model=model)
+    if now is None or by_model is None:
+        return None
+    by_model.settings[AGAINST] = now.pk
+    await in_thread(by_model.save)(update_fields=["settings"])
+    return now, by_model
+
+
+def golden_comparison(collection: Collection, model: EmbeddingModel) -> tuple[EvaluationRun, EvaluationRun] | None:
+    """Return the latest comparison of how ``collection`` is searched with the vectors of ``model``."""
+    runs = EvaluationRun.objects.filter(collection=collection, embedding_model=model, settings__has_key=AGAINST)
+    latest = runs.order_by("-created_at").first()
+    if latest is None:
+        return None
+    first = EvaluationRun.objects.filter(pk=latest.settings[AGAINST], embedding_model=collection.embedding_model_id)
+    return (found, latest) if (found := first.first()) else None
 
 
 async def golden_measure(collection: Collection, *, ways: Sequence[Way] = WAYS) -> list[Outcome]:
-    """Return how ``collection`` answers its golden queries, the best way first, and keep each as an EvaluationRun.
+    """Return how ``collection`` would answer its golden queries in each way, the best first, and keep each as a run.
 
     Empty where there is no golden query that says what answers it. Raises EndpointError.
     """
-    questions = await in_thread(_questions)(collection)
+    questions = await in_thread(golden_questions)(collection)
     if not questions:
         return []
     outcomes = [await _outcome(collection, questions, way) for way in ways]
-    await in_thread(_keep)(collection, outcomes, len(questions))
-    return sorted(outcomes, key=lambda one: (-one.ndcg_10, -one.mrr))
+    return sorted(outcomes, key=lambda one: (-one.measures["ndcg_10"], -one.measures["mrr"]))
 
 
 def golden_apply(collection: Collection, way: Way) -> None:
     """Have ``collection`` searched in ``way``."""
-    fields = {"mode": way.mode, "fusion": way.fusion, "vector_weight": way.vector_weight}
-    Collection.objects.filter(pk=collection.pk).update(**fields)
+    row = Collection.objects.get(pk=collection.pk)
+    row.mode, row.fusion, row.vector_weight = way.mode, way.fusion, way.vector_weight
+    row.save(update_fields=["mode", "fusion", "vector_weight"])
 
 
-def _questions(collection: Collection) -> list[Question]:
+def golden_questions(collection: Collection) -> list[Question]:
+    """Return the golden queries of ``collection`` that say what answers them."""
     rows = GoldenQuery.objects.filter(collection=collection).prefetch_related("documents")
     found = (
         Question(
+            id=row.pk,
             query=row.query,
             documents=frozenset(document.pk for document in row.documents.all()),
-            answers=tuple(_plain(answer) for answer in row.answers if answer.strip()),
+            answers=tuple(plain(answer) for answer in row.answers if answer.strip()),
         )
         for row in rows
     )
@@ -98,55 +131,50 @@ def _questions(collection: Collection) -> list[Question]:
 
 
 async def _outcome(collection: Collection, questions: Sequence[Question], way: Way) -> Outcome:
-    gains, hits, ranks, times, missed = [], [], [], [], []
-    for question in questions:
-        request = SearchRequest(
-            query=question.query,
-            collections=(collection.slug,),
-            top_k=DEPTH,
-            mode=way.mode,
-            fusion=way.fusion,
-            vector_weight=way.vector_weight,
-        )
-        began = time.perf_counter()
-        found = await search(request, access=EVERYTHING)
-        times.append((time.perf_counter() - began) * 1000)
-        ranked = list(_answering(question, found.passages))
-        # Of a question with answers it is not known how many passages hold one: finding one is all there is to find.
-        relevant = {str(one): 1.0 for one in question.documents} or {"answer": 1.0}
-        gains.append(ndcg(ranked, relevant, DEPTH))
-        ranks.append(reciprocal_rank(ranked, relevant))
-        hits.append(float(ranks[-1] > 0))
-        if not ranks[-1]:
-            missed.append(question.query)
-    return Outcome(
-        way=way,
-        ndcg_10=round(statistics.fmean(gains), 4),
-        hit_10=round(statistics.fmean(hits), 4),
-        mrr=round(statistics.fmean(ranks), 4),
-        ms_per_query=round(statistics.fmean(times), 1),
-        missed=tuple(missed),
+    request = SearchRequest(
+        query="",
+        collections=(collection.slug,),
+        mode=way.mode,
+        fusion=way.fusion,
+        vector_weight=way.vector_weight,
     )
+    rows = await _answered(questions, request)
+    measures = means(rows)
+    await in_thread(EvaluationRun.objects.create)(
+        collection=collection,
+        settings=way.body(),
+        queries=len(rows),
+        measures=measures,
+        embedding_model_id=collection.embedding_model_id,
+        reason=WAYS_TRIED,
+        details=[row.body() for row in rows],
+    )
+    missed = tuple(row.question.query for row in rows if not row.measures["mrr"])
+    return Outcome(way=way, measures=measures, missed=missed)
 
 
-def _answering(question: Question, passages: Sequence[Passage]) -> Iterator[str]:
-    """Yield what each passage counts as: its document (once), an answer (once), or nothing."""
-    seen: set[str] = set()
-    for passage in passages:
-        if question.documents:
-            name = str(passage.document)
-        else:
-            name = "answer" if any(answer in _plain(passage.text) for answer in question.answers) else ""
-        yield "" if name in seen else name
-        seen.add(name)
+async def _answered(questions: Sequence[Question], request: SearchRequest) -> list[Judged]:
+    rows = []
+    for question in questions:
+        asked = replace(request, query=question.query, top_k=DEPTH)
+        began = time.perf_counter()
+        found = await search(asked, access=EVERYTHING)
+        rows.append(judged(question, found.passages, (time.perf_counter() - began) * 1000))
+    return rows
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
-def _keep(collection: Collection, outcomes: Sequence[Outcome], queries: int) -> None:
-    EvaluationRun.objects.bulk_create(
-        EvaluationRun(collection=collection, settings=one.way.body(), queries=queries, measures=one.measures())
-        for one in outcomes
+def _keep_own(
+    collection: Collection, model: EmbeddingModel | None, rows: Sequence[Judged], reason: str
+) -> EvaluationRun:
+    row = Collection.objects.select_related("reranker").get(pk=collection.pk)
+    names = ("mode", "fusion", "vector_weight", "chunk_tokens", "chunk_overlap", "embed_headings", "chunk_count")
+    settings = {name: getattr(row, name) for name in names} | {OWN: model is None}
+    return EvaluationRun.objects.create(
+        collection=row,
+        settings=settings | ({"reranker": row.reranker.slug} if row.reranker else {}),
+        queries=len(rows),
+        measures=means(rows),
+        embedding_model_id=model.pk if model else row.embedding_model_id,
+        reason=reason[:200],
+        details=[one.body() for one in rows],
     )

@@ -9,28 +9,36 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
 
+from knowledge.beside import vectors_beside
 from knowledge.blocks import Parsed
 from knowledge.chunking import Piece, chunked
+from knowledge.curation.composition import composition_of
+from knowledge.curation.ledger import Entry, entries_of
+from knowledge.curation.overlay import Finding, overlay
+from knowledge.curation.review import waits_for_review
 from knowledge.documents import page_receive
 from knowledge.embedding import Embedder, ModelSpec, Vector
 from knowledge.equipment import Equipment, shared_equipment
 from knowledge.feeding import vectors_make
+from knowledge.gate import HeldBack, gate_of
 from knowledge.jobs import Gone, Postponed, Run, job_begin, job_fail, job_finish, job_postpone, run_of, step
 from knowledge.languages import document_language
+from knowledge.longtexts import Whole
 from knowledge.models import EmbeddingModel, IngestionJob, Stage
 from knowledge.pages import page_known, page_settle
 from knowledge.parsing import ParseFailed
 from knowledge.postings import ChunkTerms, chunk_terms
 from knowledge.progress import Progress, told
-from knowledge.publishing import Publication, publish
+from knowledge.publishing import Publication, hold, publish, to_be_counted
 from knowledge.readings import Reading, reading_of
-from knowledge.reembedding import reembed
+from knowledge.reembedding import drop, fill, reembed
 from knowledge.staging import Cutting, Placed, Staged, chunks_stage, vectors_store
 from knowledge.threads import in_thread
 from knowledge.vectors import index_if_large
@@ -103,40 +111,96 @@ def _explained(error: Exception) -> tuple[str, str, bool]:
 # --- documents ------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """A revision whose chunks are written, whether they were read or put together from others."""
+
+    parsed: Parsed
+    title: str
+    language: str
+    recipe: str
+    staged: Staged
+    edits: Sequence[Entry]
+
+
 async def _document(job: IngestionJob, run: Run, equipment: Equipment, tell: Progress) -> ModelSpec | None:
     revision_id = job.revision_id or await _fetched(job, run, equipment, tell)
     if revision_id is None:
         return None
     reading = await in_thread(reading_of)(revision_id)
-    tell(Stage.PARSING, 0, 0)
+    embedder = equipment.embedder(reading.spec)
+    if reading.revision.chunk_ids:
+        made = await in_thread(_composed)(run, reading, embedder)
+    else:
+        made = await _read(run, reading, embedder, equipment, tell)
+    await _embedded(run, reading, made.staged, embedder, equipment, tell)
+    await vectors_beside(run, job.collection_id, made.staged, equipment)
+    placed = made.staged.placed
+    tell(Stage.PUBLISHING, len(placed), len(placed))
+    terms = await _interruptible(lambda stopped: _counted(placed, made.title, made.language, stopped))
+    publication = Publication(
+        revision=reading.revision,
+        parsed=made.parsed,
+        title=made.title,
+        language=made.language,
+        recipe=made.recipe,
+        embedding_model_id=reading.spec.id,
+        placed=placed,
+        terms=terms,
+        edits=made.edits,
+    )
+    await _go_live(run, publication, reading.spec, embedder)
+    return reading.spec
+
+
+async def _read(run: Run, reading: Reading, embedder: Embedder, equipment: Equipment, tell: Progress) -> _Made:
+    """Read a revision's content, cut it, put on it what people changed, and write its chunks."""
     revision = reading.revision
+    tell(Stage.PARSING, 0, 0)
     parsed = await asyncio.to_thread(equipment.parse, reading.data, name=revision.name, mime=revision.declared_mime)
     title = reading.title or parsed.title
     tell(Stage.CHUNKING, 0, 0)
-    embedder = equipment.embedder(reading.spec)
-    cutting = await _interruptible(lambda stopped: _cut(reading, parsed, title, embedder, stopped))
-    staged = await in_thread(chunks_stage)(run, revision, cutting, reading.spec.id)
-    await _embedded(run, reading, staged, embedder, equipment, tell)
-    placed = staged.placed
-    tell(Stage.PUBLISHING, len(placed), len(placed))
+    cutting, findings = await _interruptible(lambda stopped: _cut(reading, parsed, title, embedder, stopped))
+    return _Made(
+        parsed=parsed,
+        title=title,
+        language=cutting.language,
+        recipe=reading.recipe,
+        staged=await in_thread(chunks_stage)(run, revision, cutting, reading.spec.id),
+        edits=entries_of(findings),
+    )
 
-    def counted_and_published(stopped: threading.Event) -> None:
-        terms = _counted(placed, title, cutting.language, stopped)
-        if not stopped.is_set():
-            publication = Publication(
-                revision=revision,
-                parsed=parsed,
-                title=title,
-                language=cutting.language,
-                recipe=reading.recipe,
-                embedding_model_id=reading.spec.id,
-                placed=placed,
-                terms=terms,
-            )
-            publish(run, publication)
 
-    await _interruptible(counted_and_published)
-    return reading.spec
+def _composed(run: Run, reading: Reading, embedder: Embedder) -> _Made:
+    """Return a revision that was put together from chunks. Raises Gone."""
+    with step(run):
+        composition = composition_of(reading, count=embedder.count)
+    return _Made(
+        parsed=composition.parsed,
+        title=composition.title,
+        language=composition.language,
+        recipe=reading.revision.recipe,
+        staged=composition.staged,
+        edits=reading.revision.edits,
+    )
+
+
+async def _go_live(run: Run, publication: Publication, spec: ModelSpec, embedder: Embedder) -> None:
+    """Publish a revision that is complete, or have it wait for whoever approves it."""
+    if await in_thread(waits_for_review)(publication.revision.pk):
+        await in_thread(hold)(run, publication)
+        return
+    gate = await gate_of(publication.revision, spec, embedder)
+    verdict = None
+    # What others published between the two measurements counted as well, so a second look decides.
+    for _ in range(2):
+        try:
+            await in_thread(publish)(run, publication, gate)
+        except HeldBack as held:
+            verdict = held.verdict
+        else:
+            return
+    await in_thread(hold)(run, publication, verdict=verdict)
 
 
 async def _fetched(job: IngestionJob, run: Run, equipment: Equipment, tell: Progress) -> int | None:
@@ -148,24 +212,29 @@ async def _fetched(job: IngestionJob, run: Run, equipment: Equipment, tell: Prog
     return await in_thread(page_settle)(run, page)
 
 
-def _cut(reading: Reading, parsed: Parsed, title: str, embedder: Embedder, stopped: threading.Event) -> Cutting:
-    pieces: list[Piece] = []
+def _cut(
+    reading: Reading, parsed: Parsed, title: str, embedder: Embedder, stopped: threading.Event
+) -> tuple[Cutting, tuple[Finding, ...]]:
+    """Return the pieces as people's edits have them, and how these fit what was parsed."""
+    parts: list[Piece] = []
     for piece in chunked(title, parsed.blocks, reading.cut, embedder.count):
-        pieces.append(piece)
+        parts.append(piece)
         if stopped.is_set():
             break
-    if not pieces:
+    if not parts:
         raise ParseFailed("empty", "The document holds no text. Upload one that does.")
     headed = reading.cut.header
-    return Cutting(
-        pieces=pieces,
-        hashes=[piece.hash(with_header=headed) for piece in pieces],
+    overlaid = overlay(parts, reading.edits, count=embedder.count, headed=headed)
+    cutting = Cutting(
+        pieces=overlaid.pieces,
+        hashes=[piece.hash(with_header=headed) for piece in overlaid.pieces],
         language=reading.language
         or parsed.language
         or reading.usual_language
         or document_language(parsed.blocks, likely=reading.likely_language),
         headed=headed,
     )
+    return cutting, overlaid.findings
 
 
 async def _embedded(
@@ -187,21 +256,19 @@ async def _embedded(
         done += len(vectors)
         tell(Stage.EMBEDDING, done, len(placed))
 
-    texts = (
-        (one.chunk_id, one.piece.embedded(with_header=reading.cut.header)) for one in placed if one.chunk_id in missing
-    )
-    await vectors_make(texts, embedder, equipment.gate, store)
+    texts = ((one.chunk_id, one.piece.embedded(with_header=staged.headed)) for one in placed if one.chunk_id in missing)
+    is_long = any(one.piece.tokens > reading.spec.max_tokens for one in placed if one.chunk_id in missing)
+    await vectors_make(texts, Whole(embedder, reading.spec) if is_long else embedder, equipment.gate, store)
 
 
 def _counted(placed: tuple[Placed, ...], title: str, language: str, stopped: threading.Event) -> dict[int, ChunkTerms]:
     terms = {}
-    for one in placed:
+    for one in to_be_counted(placed):
         if stopped.is_set():
             break
-        if not one.kept or one.reworded:
-            terms[one.chunk_id] = chunk_terms(
-                title=title, heading=one.piece.heading, text=one.piece.text, language=language
-            )
+        terms[one.chunk_id] = chunk_terms(
+            title=title, heading=one.piece.heading, text=one.piece.text, language=language
+        )
     return terms
 
 
@@ -234,6 +301,8 @@ _WORK: Mapping[IngestionJob.Kind, _Work] = {
     IngestionJob.Kind.DOCUMENT: _document,
     IngestionJob.Kind.SITEMAP: _sitemap,
     IngestionJob.Kind.EMBEDDING: reembed,
+    IngestionJob.Kind.FILLING: fill,
+    IngestionJob.Kind.DROPPING: drop,
 }
 
 

@@ -5,7 +5,7 @@ connection whose last statement still runs. So each run has a number (``attempts
 writes in a ``step`` that first makes sure the number is still its own. Whoever took the job over, cancelled it or
 replaced it has shut the earlier run out by that.
 
-Rows are locked in one order everywhere: document, stored content, job, collection.
+Rows are locked in one order everywhere: uploaded file, document, stored content, job, collection.
 """
 
 import logging
@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Exists, F
 from django.utils import timezone
 
 from knowledge.models import (
@@ -145,35 +145,47 @@ def job_end(job: IngestionJob, state: JobState, *, code: str = "", message: str 
         state=state, error_code=code, error=message, finished_at=timezone.now()
     )
     if job.revision_id is not None:
-        DocumentRevision.objects.filter(pk=job.revision_id, state=RevisionState.PENDING).update(
-            state=RevisionState.FAILED, error=message
-        )
+        _revision_end(job.revision_id, message)
     if job.document_id is not None:
         staged_delete(job.document_id)
         document_settle(job.document_id, error=message)
 
 
 def staged_delete(document_id: int) -> None:
-    """Delete the chunks of a document's revision that will not be published, with their vectors."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH staged AS (SELECT id FROM knowledge_chunk WHERE document_id = %s AND state = 'staged')
-            DELETE FROM knowledge_embedding WHERE chunk_id IN (SELECT id FROM staged)
-            """,
-            [document_id],
+    """Delete the chunks of a document's revisions that will not be published, with their vectors."""
+    staged = """
+        SELECT chunk.id FROM knowledge_chunk AS chunk
+        WHERE chunk.document_id = %s AND chunk.state = 'staged' AND NOT EXISTS (
+          SELECT 1 FROM knowledge_documentrevision AS revision
+          WHERE revision.document_id = chunk.document_id AND revision.number = chunk.revision
+            AND revision.state IN ('pending', 'review')
         )
-        cursor.execute("DELETE FROM knowledge_chunk WHERE document_id = %s AND state = 'staged'", [document_id])
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM knowledge_embedding WHERE chunk_id IN ({staged})", [document_id])  # noqa: S608
+        cursor.execute(f"DELETE FROM knowledge_chunk WHERE id IN ({staged})", [document_id])  # noqa: S608
 
 
 def document_settle(document_id: int, *, error: str) -> None:
     """Give a document that nobody works on any more the state its live revision gives it."""
     rows = Document.objects.filter(pk=document_id)
+    review = DocumentRevision.objects.filter(document=document_id, state=RevisionState.REVIEW)
+    new = rows.filter(revision=0)
     for status, one in (
-        (DocumentStatus.FAILED, rows.filter(revision=0)),
+        (DocumentStatus.FAILED, new.exclude(Exists(review))),
+        (DocumentStatus.PENDING, new.filter(Exists(review))),
         (DocumentStatus.READY, rows.filter(revision__gt=0)),
     ):
         one.exclude(status=status, error=error).update(status=status, error=error, updated_at=timezone.now())
+
+
+def _revision_end(revision_id: int, message: str) -> None:
+    """Give up a revision that waits to be read or published; one that was approved waits for review again."""
+    waiting = DocumentRevision.objects.filter(pk=revision_id, state=RevisionState.PENDING)
+    approved = waiting.filter(reviewed_at__isnull=False)
+    unanswered = {"reviewer": None, "reviewer_name": "", "reviewed_at": None, "review_note": ""}
+    if not approved.update(state=RevisionState.REVIEW, error=message, **unanswered):
+        waiting.update(state=RevisionState.FAILED, error=message, chunk_ids=[], edits=[])
 
 
 def _fail(run: Run, code: str, message: str) -> None:

@@ -2,12 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from django.db.models import Q
 
 from knowledge.models import Chunk
 from knowledge.passages import Passage
 from knowledge.ranking import Ranking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beside:
+    text: str
+    signals: tuple[str, ...]
 
 
 def passages_of(ranking: Ranking, *, limit: int, neighbours: int) -> tuple[Passage, ...]:
@@ -21,7 +28,7 @@ def passages_of(ranking: Ranking, *, limit: int, neighbours: int) -> tuple[Passa
     return tuple(_passage(row, ranking, neighbours, around) for row in chosen)
 
 
-def _passage(row: Chunk, ranking: Ranking, neighbours: int, around: Mapping[int, Mapping[int, str]]) -> Passage:
+def _passage(row: Chunk, ranking: Ranking, neighbours: int, around: Mapping[int, Mapping[int, _Beside]]) -> Passage:
     document = row.document
     beside = around.get(row.document_id, {})
     before = [beside[place] for place in range(row.ordinal - neighbours, row.ordinal) if place in beside]
@@ -41,25 +48,29 @@ def _passage(row: Chunk, ranking: Ranking, neighbours: int, around: Mapping[int,
         mime=document.mime,
         language=row.language,
         score=round(ranking.scores[row.pk], 6),
+        strength=round(ranking.strength(row.pk), 4),
         similarity=ranking.cosines.get(row.pk),
         text_score=ranking.wording.leg.scores.get(row.pk),
         vector_rank=ranking.vector.ranks.get(row.pk),
         text_rank=ranking.wording.leg.ranks.get(row.pk),
-        before="\n\n".join(before),
-        after="\n\n".join(after),
+        before="\n\n".join(one.text for one in before),
+        after="\n\n".join(one.text for one in after),
         metadata=document.metadata,
         trusted=row.collection.trusted,
+        keeps_tools=row.collection.keeps_tools,
+        signals=tuple(dict.fromkeys((*row.signals, *(name for one in (*before, *after) for name in one.signals)))),
     )
 
 
-def _around(rows: Sequence[Chunk], neighbours: int) -> Mapping[int, Mapping[int, str]]:
-    """Return the texts beside ``rows`` by document and place."""
+def _around(rows: Sequence[Chunk], neighbours: int) -> Mapping[int, Mapping[int, _Beside]]:
+    """Return what stands beside ``rows`` by document and place."""
     wanted = Q(pk__in=())
     for row in rows:
         wanted |= Q(
             document=row.document_id, ordinal__range=(max(0, row.ordinal - neighbours), row.ordinal + neighbours)
         )
-    texts: dict[int, dict[int, str]] = defaultdict(dict)
-    for document, place, text in Chunk.objects.findable().filter(wanted).values_list("document", "ordinal", "text"):
-        texts[document][place] = text
-    return texts
+    found: dict[int, dict[int, _Beside]] = defaultdict(dict)
+    near = Chunk.objects.findable().filter(wanted).values_list("document", "ordinal", "text", "signals")
+    for document, place, text, signals in near:
+        found[document][place] = _Beside(text=text, signals=tuple(signals))
+    return found

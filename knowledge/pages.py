@@ -7,12 +7,12 @@ from knowledge.documents import (
     UNCHANGED,
     content_store,
     document_supersede,
-    is_made_alike,
+    is_settled,
     revision_add,
     sha256_of,
 )
 from knowledge.jobs import Run, document_settle, job_finish, step
-from knowledge.models import Document, IngestionJob, RevisionState
+from knowledge.models import Document, IngestionJob
 from knowledge.web import Page, identity
 
 
@@ -43,12 +43,11 @@ def page_settle(run: Run, page: Page | None) -> int | None:
             assert newest is not None, "only a page that was stored can be as it was"
             content = _Content(sha256=newest.content_id, name=newest.name, mime=newest.declared_mime)
         else:
-            content = _Content(sha256=sha256_of(page.content), name=_name(page), mime=_mime(page))
+            content = _Content(sha256=sha256_of(page.content), name=page_name(page), mime=page_mime(page))
             _remember(document, page)
-        live = document.revisions.filter(state=RevisionState.LIVE).first()
-        if live is not None and is_made_alike(live, document.collection, sha256=content.sha256, name=content.name):
+        if is_settled(document, sha256=content.sha256, name=content.name):
             job_finish(run, UNCHANGED)
-            document_settle(document.pk, error="")
+            document_settle(document.pk, error="" if document.revision else document.error)
             return None
         document_supersede(document, keep=run.job_id)
         if page is not None:
@@ -73,11 +72,12 @@ def _remember(document: Document, page: Page) -> None:
     document.save(update_fields=["etag", "last_modified"])
 
 
-def _name(page: Page) -> str:
+def page_name(page: Page) -> str:
+    """Return what a page is called as a file."""
     parts = urlsplit(page.url)
     # The front page of example.org is no file of the kind "org".
     return (unquote(parts.path.rstrip("/").rpartition("/")[2]) or (parts.hostname or "").replace(".", "-"))[:500]
 
 
-def _mime(page: Page) -> str:
+def page_mime(page: Page) -> str:
     return f"{page.media_type}; charset={page.charset}" if page.charset else page.media_type

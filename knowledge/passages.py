@@ -23,7 +23,8 @@ class SearchRequest:
 
     ``filters`` is a tree of comparisons as OpenAI's vector stores have them (see filters.py), already checked.
     ``threshold`` leaves out passages whose score is below it. ``also`` are further wordings of the same question,
-    searched beside it.
+    searched beside it. ``model`` is the id of an embedding model whose vectors are searched in place of the
+    collections' own, for comparisons.
     """
 
     query: str
@@ -37,17 +38,20 @@ class SearchRequest:
     neighbours: int | None = None
     rerank: bool | None = None
     also: tuple[str, ...] = ()
+    model: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
     """A chunk as retrieved for a question.
 
-    ``score`` is the fused one, 0 to 1; ``similarity`` the cosine to the question (-1 to 1) and ``text_score`` its
+    ``score`` is the fused one, 0 to 1; ``strength`` how well it fits, 0 to 1, comparable between questions;
+    ``similarity`` the cosine to the question (-1 to 1) and ``text_score`` its
     BM25, each None where that leg was not asked. ``vector_rank`` and ``text_rank`` are its places in the two legs,
     from 1, None where the leg's list did not hold it. ``text`` is the chunk's own; ``before`` and ``after`` hold its
     neighbours' where the window was widened. ``heading`` is its path of headings, joined with " › ". ``trusted``
-    says whether its collection's texts are the administrator's own.
+    says whether its collection's texts are the administrator's own, ``keeps_tools`` whether tools may be called
+    although its text is in the prompt, and ``signals`` what in it and its neighbours looks like an order to a model.
     """
 
     chunk: int
@@ -64,6 +68,7 @@ class Passage:
     mime: str = ""
     language: str = ""
     score: float = 0.0
+    strength: float = 0.0
     similarity: float | None = None
     text_score: float | None = None
     vector_rank: int | None = None
@@ -73,6 +78,13 @@ class Passage:
     after: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     trusted: bool = True
+    keeps_tools: bool = False
+    signals: tuple[str, ...] = ()
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether somebody may have written it to mislead a model."""
+        return not self.trusted or bool(self.signals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,43 +6,18 @@ prompt could take for structure is made harmless.
 """
 
 import re
-import secrets
 from collections.abc import Iterable
 
-# Control tokens as the templates of chat models have them; servers read them as such wherever they stand in a
-# message. Sources: the tokenizers of Llama 2 to 4, Mistral, Qwen, Gemma, DeepSeek, gpt-oss, Phi, Command R.
-_CONTROL = re.compile(
-    r"<(?=\s*/?\s*passage\b)"
-    r"|<(?=[|｜])"
-    r"|<(?=/?(?:s|bos|eos|pad|unk|think|thinking|tool_call|tool_response|tools|start_of_turn|end_of_turn|"
-    r"start_of_image|end_of_text)\s*>)"
-    r"|<(?=<?/?SYS>)",
-    re.IGNORECASE,
-)
-_BRACKETED = re.compile(
-    r"\[(/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|MODEL_SETTINGS|THINK|ARGS|IMG|"
-    r"CALL_ID))\]"
-)
+from routing.quoting import disarmed
+
 # References of the text's own, which a model would copy and which would then point at our passages. Directly after
 # a letter they may be an index in code, after a bracket a part of a link.
 _REFERENCE = re.compile(r"(?<![\w\])])\[(\^?\d{1,3}(?:\s*[,–-]\s*\d{1,3})*)\](?!\()")
-# A second alphabet nobody sees, but models read.
-_INVISIBLE = re.compile("[\x00\U000e0000-\U000e007f]")
-CODE_BYTES = 8
-
-
-def new_code(texts: Iterable[str]) -> str:
-    """Return a code that nobody can guess and that none of ``texts`` holds."""
-    everything = "\n".join(texts).lower()
-    while (code := secrets.token_hex(CODE_BYTES)) in everything:
-        pass
-    return code
 
 
 def harmless(text: str) -> str:
     """Return ``text`` without what could end its quotation, begin another turn, or pass for a citation of ours."""
-    text = _CONTROL.sub("‹", _INVISIBLE.sub("", text))
-    return _REFERENCE.sub(r"(\1)", _BRACKETED.sub(r"(\1)", text))
+    return _REFERENCE.sub(r"(\1)", disarmed(text))
 
 
 def one_line(text: str, longest: int) -> str:

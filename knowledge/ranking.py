@@ -88,7 +88,7 @@ def ranked(scope: Scope, plan: Plan) -> Ranking:
             cosines |= found
             meanings |= {chunk: spec.scaled(cosine) for chunk, cosine in found.items()}
     leg = Leg(scores=meanings, ranks=ranks)
-    scores = _fused(plan, wording.leg, leg)
+    scores = fused_scores(plan, wording.leg, leg)
     clock.step("fusion", plan.fusion.value if plan.mode is Mode.HYBRID else f"{plan.mode.value} alone")
     return Ranking(
         scores=dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))),
@@ -123,7 +123,8 @@ def _nearest(
     return cosines, meanings, {chunk: rank for rank, chunk in enumerate(order, 1)}
 
 
-def _fused(plan: Plan, text: Leg, vector: Leg) -> dict[int, float]:
+def fused_scores(plan: Plan, text: Leg, vector: Leg) -> dict[int, float]:
+    """Return each candidate's score as ``plan`` puts the legs together. Pure."""
     if plan.mode is Mode.TEXT or not plan.vectors:
         return fusion.only_words(text)
     if plan.mode is Mode.VECTOR:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from knowledge.chunking import Cut
+from knowledge.curation.edit import Edit
+from knowledge.curation.ledger import edits_in_force
 from knowledge.embedding import ModelSpec
 from knowledge.models import DocumentRevision, RevisionState
 
@@ -13,6 +15,7 @@ class Reading:
 
     ``language`` is the document's and ``usual_language`` the collection's, "" where it is to be recognised;
     ``likely_language`` is the first that the collection spoke, which a text too short to tell is taken for.
+    ``edits`` are put on what is parsed. Of a revision that was put together from chunks ``data`` is empty.
     """
 
     revision: DocumentRevision
@@ -24,24 +27,31 @@ class Reading:
     recipe: str
     cut: Cut
     spec: ModelSpec
+    edits: tuple[Edit, ...] = ()
 
 
 def reading_of(revision_id: int) -> Reading:
     """Read everything about a revision that its job needs, once, so that the whole run goes by the same."""
-    revision = DocumentRevision.objects.select_related(
-        "content", "document", "document__collection", "document__collection__embedding_model"
-    ).get(pk=revision_id)
+    revision = (
+        DocumentRevision.objects.select_related(
+            "content", "document", "document__collection", "document__collection__embedding_model"
+        )
+        .defer("content__data")
+        .get(pk=revision_id)
+    )
     document, collection = revision.document, revision.document.collection
     live = document.revisions.filter(state=RevisionState.LIVE).first()
+    tokens, overlap = document.cut
     return Reading(
         revision=revision,
-        data=bytes(revision.content.data),
+        data=b"" if revision.chunk_ids else bytes(revision.content.data),
         # A live revision's title is what its file says: a document that still has it was given none.
         title="" if live is not None and document.title == live.title else document.title,
         language=document.language,
         usual_language=collection.language,
         likely_language=next(iter(collection.languages), ""),
-        recipe=collection.recipe,
-        cut=Cut(tokens=collection.longest_chunk, overlap=collection.chunk_overlap, header=collection.embed_headings),
+        recipe=document.recipe,
+        cut=Cut(tokens=tokens, overlap=overlap, header=collection.embed_headings),
         spec=ModelSpec.of(collection.embedding_model),
+        edits=edits_in_force(document.pk),
     )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from knowledge.access import Access
 from knowledge.embedding import ModelSpec
-from knowledge.exceptions import CollectionNotFound
-from knowledge.models import Collection
+from knowledge.exceptions import CollectionNotFound, Expired
+from knowledge.models import Collection, EmbeddingModel
 from knowledge.passages import Fusion, Mode, SearchRequest
 
 KNOWN_WEIGHT = 0.5
@@ -49,8 +49,12 @@ class Manner:
 
 
 def scope_of(request: SearchRequest, access: Access, *, language: str) -> tuple[Scope, Manner]:
-    """Return where and how to search; ``language`` is the question's. Raises CollectionNotFound."""
+    """Return where and how to search; ``language`` is the question's. Raises CollectionNotFound and Expired."""
     rows = _permitted(request.collections, access)
+    if request.model is not None:
+        other = EmbeddingModel.objects.get(pk=request.model)
+        for row in rows:
+            row.embedding_model = other
     models: dict[ModelSpec, list[int]] = defaultdict(list)
     for row in rows:
         models[ModelSpec.of(row.embedding_model)].append(row.pk)
@@ -64,16 +68,18 @@ def scope_of(request: SearchRequest, access: Access, *, language: str) -> tuple[
     return scope, _manner(request, rows, language)
 
 
-def _permitted(slugs: Sequence[str], access: Access) -> list[Collection]:
+def _permitted(names: Sequence[str], access: Access) -> list[Collection]:
     rows = Collection.objects.open_to(access).select_related("embedding_model", "reranker")
-    if not slugs:
-        return list(rows.lasting())
-    found = list(rows.filter(slug__in=slugs))
-    if missing := sorted(set(slugs) - {row.slug for row in found}):
+    if not names:
+        return [row for row in rows.lasting() if not row.is_expired]
+    found = list(rows.named(names))
+    if missing := sorted(set(names) - {name for row in found for name in row.names}):
         raise CollectionNotFound(
             f"There is no collection '{missing[0]}'. GET /v1/rag/collections lists those you may read.",
             param="collection",
         )
+    if expired := next((row for row in found if row.is_expired), None):
+        raise Expired(expired.slug, expired.expires_after_days)
     return found
 
 

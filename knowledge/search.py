@@ -6,6 +6,7 @@ A leg that cannot be asked is left out, and ``Retrieval.notes`` says so; only a 
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from knowledge import filters
 from knowledge.access import Access
 from knowledge.embedding import ModelSpec, Vector, embedder_of
 from knowledge.exceptions import InvalidSearch
+from knowledge.expiring import activity
 from knowledge.lookup import passages_of
 from knowledge.models import Chunk
 from knowledge.passages import Mode, Passage, Retrieval, SearchRequest, Step
@@ -57,10 +59,13 @@ class _Found:
 async def search(request: SearchRequest, *, access: Access) -> Retrieval:
     """Return the passages that answer ``request``, best first.
 
-    Raises CollectionNotFound for a collection that does not exist or is not open to ``access``, InvalidSearch for a
-    question that cannot be searched for, and EndpointError where mode "vector" finds no embedder.
+    Raises CollectionNotFound for a collection that does not exist or is not open to ``access``, Expired for one that
+    nobody searched for too long, InvalidSearch for a question that cannot be searched for, and EndpointError where
+    mode "vector" finds no embedder.
     """
-    return await _retrieved(await _ranked(request, access))
+    found = await _ranked(request, access)
+    activity.note(found.scope.collections)
+    return await _retrieved(found)
 
 
 async def compared(request: SearchRequest, *, access: Access, most: int = 50) -> Comparison:
@@ -115,17 +120,7 @@ async def _ranked(request: SearchRequest, access: Access) -> _Found:
         return _Found(request=request, scope=scope, manner=manner, ranking=empty, notes=(note,), steps=(*clock.steps,))
     vectors, notes = await _embedded(request, scope, manner)
     clock.step("embedding", ", ".join(spec.name for spec in vectors) or "none")
-    mode = manner.mode if vectors else Mode.TEXT
-    plan = Plan(
-        mode=mode,
-        fusion=manner.fusion,
-        vector_weight=manner.vector_weight,
-        limit=request.top_k * SPARE,
-        wordings=dict.fromkeys(stem_languages(language, scope), (request.query, *request.also)),
-        vectors=vectors,
-        only=_only(request, scope),
-    )
-    ranking = await in_thread(ranked)(scope, plan)
+    ranking = await in_thread(ranked)(scope, plan_of(request, scope, manner, vectors, language=language))
     return _Found(
         request=request,
         scope=scope,
@@ -133,6 +128,21 @@ async def _ranked(request: SearchRequest, access: Access) -> _Found:
         ranking=ranking,
         notes=notes,
         steps=(*clock.steps, *ranking.steps),
+    )
+
+
+def plan_of(
+    request: SearchRequest, scope: Scope, manner: Manner, vectors: Mapping[ModelSpec, Vector], *, language: str
+) -> Plan:
+    """Return how ``request`` is ranked; without ``vectors`` of its question it is looked up by words alone."""
+    return Plan(
+        mode=manner.mode if vectors else Mode.TEXT,
+        fusion=manner.fusion,
+        vector_weight=manner.vector_weight,
+        limit=request.top_k * SPARE,
+        wordings=dict.fromkeys(stem_languages(language, scope), (request.query, *request.also)),
+        vectors=vectors,
+        only=_only(request, scope),
     )
 
 

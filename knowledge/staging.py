@@ -7,11 +7,13 @@ Cutting is deterministic, so a run that follows one that was killed finds which 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 
 from knowledge.chunking import Piece
 from knowledge.embedding import Vector
+from knowledge.flagging import flag, flags_changed, flags_write
 from knowledge.jobs import Run, step
 from knowledge.models import Chunk, ChunkState, DocumentRevision
 
@@ -36,7 +38,7 @@ class Cutting:
 class Placed:
     """A piece with the chunk that holds it; ``kept`` is one that the live revision has already.
 
-    ``reworded``: it is kept, but the title, heading or language that its terms come from may have changed.
+    ``reworded``: it is kept, but the title or language that its terms come from may have changed.
     """
 
     piece: Piece
@@ -47,15 +49,20 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A document's pieces in order, each with its chunk, and those chunks whose vectors are to be made."""
+    """A document's pieces in order, each with its chunk, and those chunks whose vectors are to be made.
+
+    ``headed``: title and headings are part of what is embedded.
+    """
 
     placed: tuple[Placed, ...]
     missing: frozenset[int]
+    headed: bool
 
 
 def chunks_stage(run: Run, revision: DocumentRevision, cutting: Cutting, model_id: int) -> Staged:
     """Write the chunks that are not there, with the vectors of ``model_id`` that equal texts have. Raises Gone."""
     kept = _matched(revision.document_id, cutting)
+    _look_again(run, cutting, kept)
     # A first run finds nothing: whatever else was staged, was deleted when the revision came.
     staged = _staged(run, revision, cutting, kept) if run.attempt > 1 else {}
     missing = [place for place in range(len(cutting.pieces)) if place not in kept and place not in staged]
@@ -65,7 +72,8 @@ def chunks_stage(run: Run, revision: DocumentRevision, cutting: Cutting, model_i
         kept[place] if place in kept else Placed(piece=piece, chunk_id=staged[place])
         for place, piece in enumerate(cutting.pieces)
     )
-    return Staged(placed=placed, missing=without_vector([one.chunk_id for one in placed], model_id))
+    missing_vectors = without_vector([one.chunk_id for one in placed], model_id)
+    return Staged(placed=placed, missing=missing_vectors, headed=cutting.headed)
 
 
 def without_vector(chunk_ids: Sequence[int], model_id: int) -> frozenset[int]:
@@ -125,18 +133,35 @@ def vectors_store(run: Run, vectors: Mapping[int, Vector], model_id: int) -> Non
 
 
 def _matched(document_id: int, cutting: Cutting) -> dict[int, Placed]:
-    """Return by place which pieces the live revision has, each of its chunks once, in order."""
-    live: dict[str, deque[Chunk]] = defaultdict(deque)
+    """Return by place which pieces the live revision has, each of its chunks once, in order.
+
+    A chunk says in every revision that has it what it says in the first: one that only stands under another heading or
+    on another page is another chunk, with the same vector.
+    """
+    live: dict[tuple[Any, ...], deque[Chunk]] = defaultdict(deque)
     rows = Chunk.objects.live().filter(document=document_id).order_by("ordinal")
-    for chunk in rows.only("hash", "heading", "language"):
-        live[chunk.hash].append(chunk)
+    for chunk in rows.only("hash", "heading", "page", "language", "edit", "enabled"):
+        live[chunk.hash, chunk.heading, chunk.page, chunk.edit_id, chunk.enabled].append(chunk)
     kept = {}
     for place, (piece, hash_) in enumerate(zip(cutting.pieces, cutting.hashes, strict=True)):
-        if live[hash_]:
-            chunk = live[hash_].popleft()
-            same = cutting.headed and chunk.heading == piece.heading and chunk.language == cutting.language
+        if same_ones := live[hash_, piece.heading, piece.page, piece.edit, piece.enabled]:
+            chunk = same_ones.popleft()
+            same = cutting.headed and chunk.language == cutting.language
             kept[place] = Placed(piece=piece, chunk_id=chunk.pk, kept=True, reworded=not same)
     return kept
+
+
+def _look_again(run: Run, cutting: Cutting, kept: Mapping[int, Placed]) -> None:
+    """Flag the chunks that stay by what is looked for now; their hashes need not cover title and headings."""
+    changed = flags_changed(
+        {
+            one.chunk_id: (cutting.hashes[place], (one.piece.title, one.piece.heading, one.piece.text))
+            for place, one in kept.items()
+        }
+    )
+    if changed:
+        with step(run):
+            flags_write(changed)
 
 
 def _staged(run: Run, revision: DocumentRevision, cutting: Cutting, kept: dict[int, Placed]) -> dict[int, int]:
@@ -173,9 +198,12 @@ def _written(
             tokens=cutting.pieces[place].tokens,
             language=cutting.language,
             hash=cutting.hashes[place],
+            edit_id=cutting.pieces[place].edit,
+            enabled=cutting.pieces[place].enabled,
         )
         for place in places
     ]
+    flag(rows, next((piece.title for piece in cutting.pieces if piece.title), ""))
     with step(run):
         written = {row.ordinal: row.pk for row in Chunk.objects.bulk_create(rows)}
         vectors_copy(written.values(), model_id)

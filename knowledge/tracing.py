@@ -8,6 +8,7 @@ from itertools import islice
 from django.db import DataError, transaction
 
 from knowledge.models import RetrievalTrace
+from knowledge.uses import uses_note
 from routing.journal import keep_writing, rows_sweep, storable
 
 logger = logging.getLogger("knowledge")
@@ -50,7 +51,9 @@ class Traces:
     def _write(self, batch: list[RetrievalTrace]) -> int:
         try:
             with transaction.atomic():
-                return len(RetrievalTrace.objects.bulk_create([storable(trace) for trace in batch]))
+                written = RetrievalTrace.objects.bulk_create([storable(trace) for trace in batch])
+                uses_note(written)
+                return len(written)
         except DataError:
             if len(batch) == 1:
                 logger.exception("the database does not take a retrieval trace, which is dropped")

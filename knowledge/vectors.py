@@ -35,6 +35,17 @@ _SIMILAR = f"""
 SELECT chunk_id, {_COMPARED} FROM knowledge_embedding
 WHERE embedding_model_id = %(model)s AND chunk_id = ANY(%(chunks)s::bigint[])
 """  # noqa: S608 - put together of constants
+_NEARER = """
+WITH asked AS MATERIALIZED (
+  SELECT place, vector::vector, floor FROM unnest(%(places)s::int[], %(vectors)s::text[], %(floors)s::float8[])
+  AS asked (place, vector, floor)
+), held AS MATERIALIZED (
+  SELECT chunk_id, vector FROM knowledge_embedding
+  WHERE embedding_model_id = %(model)s AND chunk_id = ANY(%(chunks)s::bigint[])
+)
+SELECT place, chunk_id, held.vector <=> asked.vector FROM asked CROSS JOIN held
+WHERE 1 - (held.vector <=> asked.vector) > asked.floor
+"""
 
 
 def nearest(
@@ -74,6 +85,25 @@ def similarities(spec: ModelSpec, vector: Vector, chunks: Iterable[int]) -> dict
     return dict(_rows(_SIMILAR, parameters))
 
 
+def nearer(
+    spec: ModelSpec, vectors: Sequence[str], floors: Sequence[float], chunks: Iterable[int]
+) -> list[tuple[int, int, float]]:
+    """Return which of ``chunks`` are nearer to which of ``vectors`` than its floor: its place, the chunk, the cosine.
+
+    ``vectors`` are in short, as ``shortened`` writes them. ``chunks`` need not be findable.
+    """
+    parameters: dict[str, Any] = {
+        "places": list(range(len(vectors))),
+        "vectors": list(vectors),
+        "floors": list(floors),
+        "model": spec.id,
+        "chunks": list(chunks),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_NEARER, parameters)
+        return [(place, chunk, 1.0 - distance) for place, chunk, distance in cursor.fetchall()]
+
+
 def _by_index(sql: str, parameters: Mapping[str, Any], limit: int) -> list[tuple[int, float]]:
     # Every other plan would have to sort, so the index is taken whatever the planner's statistics say.
     _configure(
@@ -103,6 +133,11 @@ def _in_order(rows: list[tuple[int, float]]) -> list[tuple[int, float]]:
 def _written(vector: Vector) -> str:
     """Return a vector as PostgreSQL reads it."""
     return f"[{','.join(map(str, vector))}]"
+
+
+def shortened(vector: Vector) -> str:
+    """Return a vector as PostgreSQL reads it, exact enough to tell cosines apart by a ten-thousandth."""
+    return f"[{','.join(f'{value:.5g}' for value in vector)}]"
 
 
 def _configure(values: Mapping[str, object]) -> None:
@@ -142,10 +177,14 @@ def index_create(model: EmbeddingModel) -> None:
 
 
 def index_drop(model: EmbeddingModel) -> None:
-    """Remove ``model``'s index, as before it is deleted. Searches read its vectors one by one then."""
+    """Remove ``model``'s index, as before it is deleted. Searches read its vectors one by one then.
+
+    Outside of a transaction nobody waits for it.
+    """
     EmbeddingModel.objects.filter(pk=model.pk).update(indexed=False)
+    concurrently = "" if connection.in_atomic_block else "CONCURRENTLY"
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP INDEX IF EXISTS {model.index_name}")
+        cursor.execute(f"DROP INDEX {concurrently} IF EXISTS {model.index_name}")
 
 
 def no_jit() -> None:

@@ -95,13 +95,7 @@ def worded_like(
     ``terms`` count what the collections hold; ``only`` is a subquery of the chunk ids that may be found, as SQL
     without parameters.
     """
-    asked = asked_terms(wordings)
-    if not asked or not chunks:
-        return NOTHING
-    held = _held(tuple(sorted(collections)), asked, size=terms)
-    weights = {
-        term: count * weight for term, count in asked.items() if (weight := rarity(held.get(term, 0), chunks)) > 0
-    }
+    held, weights = _weighed(wordings, collections, chunks, terms)
     if not weights:
         return NOTHING
     rare, common = _split({term: weight for term, weight in weights.items() if held.get(term)}, held)
@@ -122,6 +116,32 @@ def worded_like(
         cursor.execute(sql, parameters)
         rows = cursor.fetchall()
     return _wording(rows, sum(weights.values()), limit)
+
+
+def term_weights(
+    wordings: Mapping[str, Sequence[str]], *, collections: Sequence[int], chunks: int, terms: int
+) -> dict[int, float]:
+    """Return how much each term of a question counts that is not too common; parameters as those of ``worded_like``."""
+    return _weighed(wordings, collections, chunks, terms)[1]
+
+
+def gain(*, weight: float, frequency: int, length: int, average: float) -> float:
+    """Return what a term adds to the score of a chunk of ``length`` terms that holds it so often, as the SQL does."""
+    return weight * frequency * (K1 + 1) / (frequency + K1 * (1 - B + B * length / average))
+
+
+def _weighed(
+    wordings: Mapping[str, Sequence[str]], collections: Sequence[int], chunks: int, terms: int
+) -> tuple[Mapping[int, int], dict[int, float]]:
+    """Return how many chunks hold each term of a question, and how much each counts."""
+    asked = asked_terms(wordings)
+    if not asked or not chunks:
+        return {}, {}
+    held = _held(tuple(sorted(collections)), asked, size=terms)
+    weights = {
+        term: count * weight for term, count in asked.items() if (weight := rarity(held.get(term, 0), chunks)) > 0
+    }
+    return held, weights
 
 
 def rarity(held: int, chunks: int) -> float:

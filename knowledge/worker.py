@@ -19,6 +19,7 @@ from procrastinate.worker import Worker
 from knowledge.rescue import STALLED_SECONDS, jobs_rescue, jobs_taken, workers_forget
 from knowledge.tasks import DOCUMENTS, PAGES, running
 from knowledge.threads import in_thread
+from knowledge.watching import keep_watching
 
 logger = logging.getLogger("knowledge")
 
@@ -49,6 +50,7 @@ async def work(*, concurrency: int, stop: asyncio.Event, word: Path) -> None:
                 group.create_task(stop.wait(), name="wait for stop"),
                 group.create_task(_rescue(workers, left), name="rescue jobs"),
                 group.create_task(_sweep(queue), name="sweep jobs"),
+                group.create_task(keep_watching(), name="watch sources"),
             ]
             await asyncio.wait([*ends, *others], return_when=asyncio.FIRST_COMPLETED)
             for task in (*ends, *others):

@@ -14,7 +14,9 @@ from django.urls import path, re_path
 from gateway import native, surfaces
 from gateway.consumers import ChatCompletions
 from gateway.decisions import Decisions
+from gateway.feedback import FeedbackDoor
 from gateway.ragapi import doors
+from gateway.vectorstores.doors import StoreSearchDoor
 from moe_site.background import WithBackground
 
 
@@ -32,10 +34,12 @@ application = WithBackground(
                     path("", front_door),
                     path("v1/chat/completions", ChatCompletions.as_asgi()),
                     path("v1/route", Decisions.as_asgi()),
+                    path("v1/feedback", FeedbackDoor.as_asgi()),
                     path("v1/completions", surfaces.TextCompletions.as_asgi()),
                     path("v1/embeddings", surfaces.EmbeddingsDoor.as_asgi()),
                     path("v1/rag/ingest", doors.Ingest.as_asgi()),
                     path("v1/rag/search", doors.Search.as_asgi()),
+                    path("v1/vector_stores/<str:store>/search", StoreSearchDoor.as_asgi()),
                     path("api/chat", native.NativeChat.as_asgi()),
                     path("api/generate", native.NativeGenerate.as_asgi()),
                     path("api/embed", native.NativeEmbed.as_asgi()),

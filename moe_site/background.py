@@ -10,12 +10,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.auth import keys
+from knowledge.expiring import keep_expiring
 from knowledge.tracing import write_traces
 from routing.catalog import catalog
 from routing.classifying import shared_classifying
 from routing.journal import write_journal
+from routing.learning.noticing import keep_proposing
 from routing.live import follow_changes
 from routing.pool import close_shared_pool
+from routing.program.deciding import keep_loaded
 from routing.retraining import keep_trained
 
 logger = logging.getLogger(__name__)
@@ -31,8 +34,11 @@ def start_background() -> None:
             loop.create_task(follow_changes(), name="follow changes"),
             loop.create_task(write_journal(), name="write journal"),
             loop.create_task(write_traces(), name="write retrieval traces"),
+            loop.create_task(keep_expiring(), name="keep expiring"),
             loop.create_task(warm_up(), name="warm up"),
             loop.create_task(keep_trained(), name="keep trained"),
+            loop.create_task(keep_proposing(), name="keep proposing"),
+            loop.create_task(keep_loaded(), name="keep the program loaded"),
         ]
         for task in _tasks[loop]:
             task.add_done_callback(_ended)

@@ -59,12 +59,16 @@ STREAM_HEARTBEAT_SECONDS = env.float("STREAM_HEARTBEAT_SECONDS", default=10.0)
 
 # --- decisions -----------------------------------------------------------------------------------
 DECISION_RETENTION_DAYS = env.int("DECISION_RETENTION_DAYS", default=30)
+# Corrections of one kind that it takes to propose a change; 0: nothing is proposed.
+PROPOSAL_CORRECTIONS = env.int("PROPOSAL_CORRECTIONS", default=10)
 
 # --- knowledge -----------------------------------------------------------------------------------
 # Ingestion jobs that run at the same time on this machine; 0: other machines run them.
 INGESTION_CONCURRENCY = env.int("INGESTION_CONCURRENCY", default=4)
 # Scanned PDFs are read by docling, where that is installed.
 KNOWLEDGE_OCR = env.bool("KNOWLEDGE_OCR", default=False)
+# Folders of this machine below which folders and git repositories may be watched; none of others are read.
+WATCH_FOLDERS = env.list("WATCH_FOLDERS", default=[])
 
 # --- database ------------------------------------------------------------------------------------
 # Empty: the embedded PostgreSQL under the data directory, started when the first connection is made.
@@ -88,6 +92,7 @@ INSTALLED_APPS = [
     "knowledge.apps.KnowledgeConfig",
     "rest_framework",
     "channels",
+    "simple_history",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -10,6 +10,7 @@ from gateway.ragapi.metadata import is_storable
 from knowledge.access import Access, Level
 from knowledge.exceptions import CollectionNotFound, DocumentNotFound, JobNotFound
 from knowledge.models import Collection, Document, IngestionJob
+from knowledge.models.collections import CollectionQuerySet
 
 DOING: Mapping[Level, str] = {
     Level.READ: "read the collection '{}'",
@@ -18,7 +19,7 @@ DOING: Mapping[Level, str] = {
 }
 
 
-def open_collections(access: Access) -> QuerySet[Collection]:
+def open_collections(access: Access) -> CollectionQuerySet:
     """Return the collections that may be read, without those of a running evaluation."""
     return Collection.objects.open_to(access).lasting()
 
@@ -35,9 +36,12 @@ def open_jobs(access: Access) -> QuerySet[IngestionJob]:
 
 
 def collection_at(access: Access, slug: str, level: Level = Level.READ) -> Collection:
-    """Return a collection that may be used at ``level``; raises CollectionNotFound and PermissionDenied."""
-    rows = open_collections(access).select_related("embedding_model").annotate(permitted=_at(access, level, "pk"))
-    row = rows.filter(slug=slug).first() if is_storable(slug) else None
+    """Return a collection that may be used at ``level``, by its slug or its id as a vector store.
+
+    Raises CollectionNotFound and PermissionDenied.
+    """
+    rows = open_collections(access).named([slug] if is_storable(slug) else ())
+    row = rows.select_related("embedding_model").annotate(permitted=_at(access, level, "pk")).first()
     if row is None:
         raise CollectionNotFound(
             f"There is no collection '{slug}'. GET /v1/rag/collections lists those you may read.", param="collection"

@@ -13,17 +13,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.auth import Caller
-from gateway.errors import Conflict
+from gateway.errors import Conflict, PermissionDenied
 from gateway.library import access_of
 from gateway.ragapi.access import collection_at, open_collections
 from gateway.ragapi.paging import listing
 from gateway.ragapi.resource import Resource
 from gateway.ragapi.serializers import ConstantField, LanguageField, StrictSerializer
 from knowledge.access import Access, Level
-from knowledge.collections import collection_create, collection_delete, collection_embed_with
+from knowledge.collections import collection_create, collection_delete
 from knowledge.documents import document_reingest
 from knowledge.exceptions import DocumentNotFound
-from knowledge.models import Collection, Document, DocumentRevision, EmbeddingModel, Grant, RevisionState
+from knowledge.models import Collection, Document, EmbeddingModel, Grant, IngestionJob
+from knowledge.switching import collection_embed_with, collection_fill, collection_give_up, filling_of
 
 LEVELS: Mapping[int, str] = {0: "nothing", Level.READ: "read", Level.WRITE: "write", Level.MANAGE: "manage"}
 
@@ -62,6 +63,8 @@ class CollectionSerializer(StrictSerializer[Collection]):
     language = LanguageField(required=False)
     everyone = LevelField(required=False)
     embedding_model = EmbeddingModelField(required=False)
+    previous_embedding_model = serializers.ReadOnlyField(source="previous_model.name", default=None)
+    next_embedding_model = serializers.ReadOnlyField(source="next_model.name", default=None)
     document_count = serializers.ReadOnlyField()
 
     class Meta:
@@ -77,6 +80,8 @@ class CollectionSerializer(StrictSerializer[Collection]):
             "access",
             "everyone",
             "embedding_model",
+            "previous_embedding_model",
+            "next_embedding_model",
             "chunk_tokens",
             "chunk_overlap",
             "embed_headings",
@@ -85,6 +90,7 @@ class CollectionSerializer(StrictSerializer[Collection]):
             "vector_weight",
             "threshold",
             "neighbours",
+            "gate",
             "document_count",
             "chunk_count",
             "created_at",
@@ -115,6 +121,10 @@ class CollectionSerializer(StrictSerializer[Collection]):
 class ChangeSerializer(CollectionSerializer):
     """What can still be changed: by its slug clients and citations know a collection."""
 
+    next_embedding_model = EmbeddingModelField(  # type: ignore[assignment]  # DRF replaces fields as it likes
+        source="next_model", required=False, allow_null=True, help_text="Filled beside; null gives it up."
+    )
+
     class Meta(CollectionSerializer.Meta):
         read_only_fields = [*CollectionSerializer.Meta.read_only_fields, "slug"]
 
@@ -133,8 +143,8 @@ class Collections(Resource):
         if Collection.objects.filter(slug=slug).exists():
             raise Conflict(f"The name '{slug}' is taken. Choose another one.", param="slug", code="collection_exists")
         with transaction.atomic():
-            _keep_manager(collection_create(slug=slug, **fields), self.caller)
-        return Response(_object(self.access, slug), status=status.HTTP_201_CREATED)
+            keep_manager(collection_create(slug=slug, **fields), self.caller)
+        return Response(collection_object(self.access, slug), status=status.HTTP_201_CREATED)
 
 
 class OneCollection(Resource):
@@ -142,10 +152,13 @@ class OneCollection(Resource):
 
     def get(self, request: Request, slug: str) -> Response:
         row = collection_at(self.access, slug)
-        return Response(_object(self.access, slug) | {"outdated_documents": outdated(row).count()})
+        told = {"outdated_documents": outdated(row).count(), "filling": _filling(row)}
+        return Response(collection_object(self.access, row.slug) | told)
 
     def patch(self, request: Request, slug: str) -> Response:
         """Change settings; another embedding model is used once it has embedded everything there is.
+
+        That is at once for ``next_embedding_model``, which is filled beside, and for the previous one.
 
         With ``?reingest=true``, documents that were cut by other settings are cut anew.
         """
@@ -154,21 +167,26 @@ class OneCollection(Resource):
         row = collection_at(access, slug, Level.MANAGE)
         changed = ChangeSerializer(row, data=request.data, partial=True)
         changed.is_valid(raise_exception=True)
+        _check_trust(row, changed.validated_data)
         model = changed.validated_data.pop("embedding_model", row.embedding_model)
+        beside = changed.validated_data.pop("next_model", row.next_model)
         with transaction.atomic():
             changed.save()
-            _keep_manager(row, self.caller)
+            keep_manager(row, self.caller)
         embedding = collection_embed_with(collection=row, model=model) if model != row.embedding_model else None
+        filling = _filled_beside(row, beside) if beside != row.next_model else None
         told = {
             "outdated_documents": outdated(row).count(),
             "reingest": _reingested(row) if reingest else None,
             "embedding_job": str(embedding.pk) if embedding else None,
+            "filling_job": str(filling.pk) if filling else None,
         }
-        return Response(_object(access, slug) | told)
+        return Response(collection_object(access, row.slug) | told)
 
     def delete(self, request: Request, slug: str) -> Response:
-        collection_delete(collection=collection_at(self.access, slug, Level.MANAGE))
-        return Response({"id": slug, "object": "rag.collection.deleted", "deleted": True})
+        row = collection_at(self.access, slug, Level.MANAGE)
+        collection_delete(collection=row)
+        return Response({"id": row.slug, "object": "rag.collection.deleted", "deleted": True})
 
 
 def described(access: Access) -> QuerySet[Collection]:
@@ -181,7 +199,7 @@ def described(access: Access) -> QuerySet[Collection]:
     ]
     return (
         open_collections(access)
-        .select_related("embedding_model")
+        .select_related("embedding_model", "previous_model", "next_model")
         .annotate(
             document_count=Coalesce(Subquery(counted, output_field=IntegerField()), 0),
             caller_level=Case(*levels, default=Value(Level.READ.value), output_field=IntegerField()),
@@ -191,11 +209,10 @@ def described(access: Access) -> QuerySet[Collection]:
 
 def outdated(collection: Collection) -> QuerySet[Document]:
     """Return the documents whose chunks were made by other settings than the collection has now."""
-    made = DocumentRevision.objects.filter(state=RevisionState.LIVE).exclude(recipe=collection.recipe)
-    return Document.objects.filter(collection=collection, pk__in=made.values("document"))
+    return Document.objects.outdated(collection)
 
 
-def _object(access: Access, slug: str) -> dict[str, Any]:
+def collection_object(access: Access, slug: str) -> dict[str, Any]:
     return _shown(described(access).get(slug=slug))
 
 
@@ -203,7 +220,34 @@ def _shown(row: Collection) -> dict[str, Any]:
     return dict(CollectionSerializer(row).data)
 
 
-def _keep_manager(collection: Collection, caller: Caller) -> None:
+def _check_trust(row: Collection, wished: Mapping[str, Any]) -> None:
+    """Refuse to take others' texts for the administrator's own: whoever wrote them could say so."""
+    if wished.get("trusted") and not row.trusted:
+        raise PermissionDenied(
+            "That the texts of a collection are trusted is for an administrator to say, on the collection's page in "
+            "admin."
+        )
+
+
+def _filled_beside(row: Collection, model: EmbeddingModel | None) -> IngestionJob | None:
+    """Have a model filled beside a collection's own, or None, for which the one there is given up."""
+    if model is not None:
+        return collection_fill(collection=row, model=model)
+    assert row.next_model is not None, "it changes"
+    collection_give_up(collection=row, model=row.next_model)
+    return None
+
+
+def _filling(row: Collection) -> dict[str, Any] | None:
+    """Return how far the model is that is filled beside."""
+    if row.next_model is None:
+        return None
+    found = filling_of(row, row.next_model)
+    job = str(found.job.pk) if found.job else None
+    return {"embedding_model": row.next_model.name, "done": found.done, "total": found.total, "job": job}
+
+
+def keep_manager(collection: Collection, caller: Caller) -> None:
     """See to it that whoever restricts a collection does not lock itself out."""
     access = access_of(caller)
     if Collection.objects.open_to(access, Level.MANAGE).filter(pk=collection.pk).exists():

@@ -21,7 +21,7 @@ from gateway.ragapi.serializers import ConstantField, LanguageField, MetadataFie
 from knowledge import filters
 from knowledge.access import Access, Level
 from knowledge.documents import document_delete, document_reingest, document_update
-from knowledge.models import Chunk, Document, DocumentRevision, DocumentStatus
+from knowledge.models import Chunk, Document, DocumentRevision, DocumentStatus, StoredContent
 from routing.backends import codec
 
 ORDERS = {
@@ -143,18 +143,22 @@ class Content(Resource):
     def get(self, request: Request, number: int) -> HttpResponse:
         document = document_at(self.access, number)
         revision = _revision(document, request.query_params.get("revision"))
-        mime = revision.declared_mime or document.mime
-        response = HttpResponse(
-            bytes(revision.content.data),
-            content_type=mime if HARMLESS.fullmatch(mime) else "application/octet-stream",
-            headers={
-                "Content-Disposition": content_disposition_header(True, revision.name) or "attachment",
-                "Content-Security-Policy": "sandbox; default-src 'none'",
-                "ETag": f'"{revision.content_id}"',
-            },
-        )
-        response["X-Content-Type-Options"] = "nosniff"
-        return response
+        return download(revision.content, name=revision.name, mime=revision.declared_mime or document.mime)
+
+
+def download(content: StoredContent, *, name: str, mime: str) -> HttpResponse:
+    """Return bytes that somebody uploaded, so that no browser runs anything in them."""
+    response = HttpResponse(
+        bytes(content.data),
+        content_type=mime if HARMLESS.fullmatch(mime) else "application/octet-stream",
+        headers={
+            "Content-Disposition": content_disposition_header(True, name) or "attachment",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "ETag": f'"{content.sha256}"',
+        },
+    )
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
 
 
 def _object(document: Document) -> dict[str, Any]:

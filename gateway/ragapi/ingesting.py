@@ -4,19 +4,23 @@ import asyncio
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from channels.db import database_sync_to_async
 from django.db.models import Q
 
+from gateway.models import ApiKey
 from gateway.ragapi.access import collection_at
 from gateway.ragapi.incoming import IngestRequest, Item
 from gateway.ragapi.reporting import Report, Taken, report
 from knowledge.access import Access, Level
+from knowledge.authors import Author
 from knowledge.collections import collection_get_or_create
 from knowledge.documents import document_receive, page_receive, sitemap_receive
 from knowledge.exceptions import CollectionNotFound
 from knowledge.models import Collection, IngestionJob
+from knowledge.models.collections import STORE_ID
 from routing.exceptions import EndpointError
 
 SOONEST, LATEST = 0.05, 1.0
@@ -35,7 +39,8 @@ async def ingest(request: IngestRequest, *, access: Access) -> Report:
     """
     batch = uuid.uuid4()
     collections = await _collections(request, access)
-    taken = [await _received(item, collections[item.collection], batch) for item in request.items]
+    author = await _author(access)
+    taken = [await _received(item, collections[item.collection], batch, author) for item in request.items]
     taken += [await _page(url, number, request, collections, batch) for number, url in enumerate(request.urls)]
     if request.sitemap:
         taken.append(await _sitemap(request, collections, batch))
@@ -80,27 +85,35 @@ def _known(access: Access, slug: str) -> Collection | None:
     try:
         return collection_at(access, slug, Level.WRITE)
     except CollectionNotFound:
-        if not Collection.objects.filter(slug=slug).exists():
+        if not Collection.objects.named([slug]).exists() and not STORE_ID.fullmatch(slug):
             return None
     return collection_at(access, slug, Level.WRITE)  # somebody made it meanwhile, or to this caller it is not there
 
 
 def _sample(items: Iterable[Item], slug: str) -> list[str]:
     own = [item.incoming.data for item in items if item.collection == slug]
-    return [text for data in own[:SAMPLES] if (text := _as_text(data))]
+    return [text for data in own[:SAMPLES] if (text := as_text(data))]
 
 
-def _as_text(data: bytes) -> str:
+def as_text(data: bytes) -> str:
     """Return the beginning of what looks like a text, "" of anything else."""
     beginning = data[: SAMPLE * 4]
     return "" if b"\0" in beginning or beginning.startswith(b"%PDF") else beginning.decode("utf-8", "ignore")[:SAMPLE]
 
 
 @_in_thread
-def _received(item: Item, collection: Collection, batch: uuid.UUID) -> Taken:
+def _author(access: Access) -> Author:
+    """Return who asks by the name of their key."""
+    name = ApiKey.objects.filter(pk=access.key_id).values_list("name", flat=True).first() if access.key_id else ""
+    return Author(name=name or "")
+
+
+@_in_thread
+def _received(item: Item, collection: Collection, batch: uuid.UUID, author: Author) -> Taken:
     taken = partial(Taken, place=item.place, source=item.incoming.source, collection=item.collection)
     try:
-        received = document_receive(collection=collection, incoming=item.incoming, batch=batch)
+        incoming = replace(item.incoming, author=author)
+        received = document_receive(collection=collection, incoming=incoming, batch=batch)
     except EndpointError as error:
         return taken(error=error)
     job = received.job.pk if received.job else None

@@ -1,7 +1,7 @@
 """A view of the knowledge base: who asks, and for what."""
 
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import ClassVar, cast
 
 from rest_framework.views import APIView
 
@@ -14,6 +14,8 @@ from knowledge.access import Access
 
 
 class Resource(APIView):
+    paging: ClassVar[tuple[str, ...]] = PARAMETERS
+
     @property
     def caller(self) -> Caller:
         return cast(Caller, self.request.user)
@@ -28,7 +30,7 @@ class Resource(APIView):
 
         Raises BadRequest for one that nobody reads: a filter that is passed over shows too much.
         """
-        return self._only((*known, *PARAMETERS))
+        return self._only((*known, *self.paging))
 
     def flag(self, name: str) -> bool:
         """Return what the one parameter of the address says, true or false; raises BadRequest."""

@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from gateway.ragapi import collections, documents, embeddingmodels, jobs
+from gateway.ragapi import archives, collections, documents, embeddingmodels, jobs
 
 urlpatterns = [
     path("collections", collections.Collections.as_view()),
+    path("collections/import", archives.Import.as_view(), {"slug": "import"}),
     path("collections/<str:slug>", collections.OneCollection.as_view()),
+    path("collections/<str:slug>/archive", archives.Export.as_view()),
     path("documents", documents.Documents.as_view()),
     path("documents/<int:number>", documents.OneDocument.as_view()),
     path("documents/<int:number>/reingest", documents.Reingestion.as_view()),

@@ -166,7 +166,7 @@ def _by_rank(ranked: Iterable[tuple[int | None, Candidate]]) -> list[Candidate]:
 
 
 @transaction.atomic
-def golden_keep(question: str, documents: Iterable[Document]) -> dict[GoldenQuery, bool]:
+def golden_keep(question: str, documents: Iterable[Document], user: Any) -> dict[GoldenQuery, bool]:
     """Make ``question`` a golden query of the collections that ``documents`` are of, or add them to the one it is.
 
     Return the queries, each with whether it is new.
@@ -178,7 +178,10 @@ def golden_keep(question: str, documents: Iterable[Document]) -> dict[GoldenQuer
     for collection, answering in by_collection.items():
         asked = {"collection_id": collection, "query": question.strip()}
         known = GoldenQuery.objects.filter(**asked).first()
-        golden = known or GoldenQuery.objects.create(**asked)
+        golden = known or GoldenQuery(**asked, created_by=user)
+        golden._history_user = user  # type: ignore[attr-defined]
+        if known is None:
+            golden.save()
         golden.documents.add(*answering)
         kept[golden] = known is None
     return kept
@@ -222,7 +225,7 @@ class AskPages(admin.ModelAdmin):
         if not documents:
             self.message_user(request, "Choose the passages whose documents answer the question.", messages.ERROR)
             return
-        for golden, is_new in golden_keep(question, documents).items():
+        for golden, is_new in golden_keep(question, documents, request.user).items():
             number = counted(golden.documents.count(), "document")
             words = f"The question is a golden query of “{golden.collection}” now, answered by {number}."
             if is_new:

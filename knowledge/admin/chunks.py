@@ -9,12 +9,16 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from knowledge.admin.editing import EditPages, text_address
+from knowledge.admin.flags import DismissPages, SignalFilter
 from knowledge.admin.languages import LanguageFilter
 from knowledge.admin.rights import may
 from knowledge.admin.telling import tell_problems
 from knowledge.admin.wording import counted, excerpt
+from knowledge.authors import Author
 from knowledge.chunking import SEPARATOR
-from knowledge.documents import chunk_set_enabled
+from knowledge.curation.editing import chunks_switch
+from knowledge.documents import is_published
 from knowledge.models import Chunk, ChunkState, Posting
 from routing.exceptions import EndpointError
 
@@ -57,11 +61,11 @@ class SwitchPages(admin.ModelAdmin):
         return [path("switch/", switch, name="knowledge_chunk_switch"), *super().get_urls()]
 
     def has_switch_permission(self, request: HttpRequest) -> bool:
-        """Whoever may change chunks may say which are found; their texts nobody changes."""
+        """Whoever may change chunks may say which are found, and make edits of their texts."""
         return may(request, "change", "chunk")
 
     def switch_view(self, request: HttpRequest) -> HttpResponse:
-        """Enable or disable one chunk, and go back to its document, or to its own page where no document is named."""
+        """Enable or disable one chunk, and go back to where the button was: its document, its text, or its own page."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not self.has_switch_permission(request):
@@ -76,39 +80,77 @@ class SwitchPages(admin.ModelAdmin):
             return HttpResponseRedirect(
                 reverse("admin:knowledge_document_change", args=[chunk.document_id]) + "#chunks"
             )
-        return HttpResponseRedirect(reverse("admin:knowledge_chunk_change", args=[chunk.pk]))
+        if request.POST.get("back") == "text":
+            return HttpResponseRedirect(text_address(chunk))
+        # Another chunk says the same from now on, and is not found.
+        now = Chunk.objects.live().filter(document=chunk.document_id, ordinal=chunk.ordinal).first()
+        return HttpResponseRedirect(reverse("admin:knowledge_chunk_change", args=[(now or chunk).pk]))
 
     def _switch(self, request: HttpRequest, chunks: Iterable[Chunk], *, enabled: bool) -> None:
-        what, done, problems = "Enabled" if enabled else "Disabled", 0, []
+        what, done, later, problems = "Enabled" if enabled else "Disabled", 0, False, []
+        by_document: dict[int, list[Chunk]] = {}
         for chunk in chunks:
+            by_document.setdefault(chunk.document_id, []).append(chunk)
+        for some in by_document.values():
             try:
-                chunk_set_enabled(chunk=chunk, enabled=enabled)
+                received = chunks_switch(
+                    chunks=some, enabled=enabled, author=Author.of(request.user), reason=f"{what} in the admin."
+                )
             except EndpointError as error:
-                problems.append(error.message)
+                problems.append(f"“{some[0].document}”: {error.message}")
                 continue
-            self.log_change(request, chunk, f"{what}.")
-            done += 1
+            done += len(some)
+            later = later or (received is not None and not is_published(received))
         tell_problems(self, request, problems)
         found = "it is found" if enabled else "it is not found any more"
-        words = f"{what} {counted(done, 'chunk')}{f'; {found}' if done == 1 else ''}."
+        words = f"{what} {counted(done, 'chunk')}{f'; {found}' if done == 1 and not later else ''}."
+        words = f"{words} It counts once the document’s new revision is published." if later else words
         self.message_user(request, words, messages.SUCCESS if done else messages.WARNING)
 
 
 @admin.register(Chunk)
-class ChunkAdmin(SwitchPages):
-    list_display = ("start", "document_link", "collection", "heading", "page", "tokens", "language", "enabled")
-    list_filter = (StateFilter, "enabled", "collection", ChunkLanguageFilter)
-    list_select_related = ("document", "collection")
+class ChunkAdmin(SwitchPages, EditPages, DismissPages):
+    list_display = (
+        *("start", "document_link", "collection", "heading", "page", "tokens", "language", "enabled"),
+        "shown_signals",
+    )
+    list_filter = (StateFilter, "enabled", SignalFilter, "collection", ChunkLanguageFilter)
+    list_select_related = ("document", "collection", "edit")
     search_fields = ("text", "heading")
     search_help_text = "Part of the text or of the headings, letter by letter; slow where there are very many."
     show_full_result_count = False
-    actions = ("enable", "disable")
+    actions = ("enable", "disable", "dismiss")
     change_form_template = "admin/knowledge/chunk/change_form.html"
     fieldsets = (
-        (None, {"fields": ("embedded", "document_link", "collection", "place", "page", "enabled", "state")}),
+        (
+            None,
+            {
+                "fields": (
+                    "embedded",
+                    "document_link",
+                    "collection",
+                    "place",
+                    "page",
+                    "enabled",
+                    "state",
+                    "edited",
+                    "told_signals",
+                )
+            },
+        ),
         ("What finds it", {"fields": ("tokens", "language", "terms", "vectors", "hash")}),
     )
-    readonly_fields = ("start", "document_link", "embedded", "place", "terms", "vectors")
+    readonly_fields = (
+        "start",
+        "document_link",
+        "embedded",
+        "place",
+        "edited",
+        "told_signals",
+        "terms",
+        "vectors",
+        "shown_signals",
+    )
 
     class Media:
         css = {"all": ("knowledge/admin.css",)}
@@ -160,6 +202,13 @@ class ChunkAdmin(SwitchPages):
         number = Chunk.objects.live().filter(document=chunk.document_id).count()
         return f"{chunk.ordinal + 1} of {number}, since revision {chunk.revision}"
 
+    @admin.display(description="edited")
+    def edited(self, chunk: Chunk) -> SafeString | str:
+        if chunk.edit is None:
+            return "no: as it was parsed"
+        address = reverse("admin:knowledge_chunkedit_change", args=[chunk.edit.pk])
+        return format_html('<a href="{}">{}</a>', address, chunk.edit.get_kind_display())
+
     @admin.display(description="terms")
     def terms(self, chunk: Chunk) -> str:
         rows = Posting.objects.filter(chunk=chunk)
@@ -179,6 +228,7 @@ class ChunkAdmin(SwitchPages):
         if chunk is not None:
             context["subtitle"] = f"{chunk.document}, {chunk.ordinal + 1}"
             context |= {"neighbours": neighbours_of(chunk), "may_switch": self.has_switch_permission(request)}
+            context["may_dismiss"] = bool(chunk.signals) and self.has_dismiss_permission(request)
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     # --- actions

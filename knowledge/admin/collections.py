@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -10,17 +11,23 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from knowledge.admin.archives import ArchivePages, may_export, may_import
 from knowledge.admin.asking import AskPages
+from knowledge.admin.evaluations import MeasurePages
+from knowledge.admin.flags import flag_note, flagged_address
+from knowledge.admin.keeping import HistoryPages
 from knowledge.admin.languages import language_code
 from knowledge.admin.mentions import mentions, unknown_mentions
-from knowledge.admin.renewing import RenewPages, outdated
+from knowledge.admin.renewing import outdated
 from knowledge.admin.rights import may, may_ask, may_see
+from knowledge.admin.switching import EmbedPages
 from knowledge.admin.wording import counted
 from knowledge.collections import collection_delete, embedding_model_for
 from knowledge.models import Chunk, Collection, Document, DocumentStatus, GoldenQuery, Grant, IngestionJob
 from routing.exceptions import BadRequest
 
 CUT = ("chunk_tokens", "chunk_overlap", "embed_headings")
+HOLDS = ("documents_link", "chunks", "flagged", "spoken", "at_work", "store_id", "last_active_at", "created_at")
 """Settings that go into chunks and their vectors."""
 
 
@@ -28,7 +35,9 @@ class CollectionForm(forms.ModelForm):
     class Meta:
         model = Collection
         fields = (
-            *("slug", "name", "description", "language", "trusted", "everyone", "embedding_model", *CUT),
+            *("slug", "name", "description", "language", "trusted", "keeps_tools", "everyone"),
+            *("embedding_model", *CUT),
+            *("review", "gate", "expires_after_days"),
             *("mode", "fusion", "vector_weight", "threshold", "neighbours", "reranker", "condenser"),
         )
         widgets = {"description": forms.Textarea(attrs={"rows": 3})}
@@ -60,11 +69,11 @@ class GrantInline(admin.TabularInline):
 
 
 @admin.register(Collection)
-class CollectionAdmin(AskPages, RenewPages):
+class CollectionAdmin(ArchivePages, AskPages, EmbedPages, MeasurePages, HistoryPages):
     form = CollectionForm
     list_display = (
         *("__str__", "slug", "shown_language", "embedding_model"),
-        *("document_count", "chunks", "failed", "trusted", "everyone"),
+        *("document_count", "chunks", "failed", "flagged_count", "trusted", "everyone"),
     )
     list_filter = ("embedding_model", "trusted", "everyone")
     list_select_related = ("embedding_model",)
@@ -74,7 +83,7 @@ class CollectionAdmin(AskPages, RenewPages):
     change_list_template = "admin/knowledge/collection/change_list.html"
     delete_confirmation_template = "admin/knowledge/collection/delete_confirmation.html"
     fieldsets = (
-        (None, {"fields": ("name", "slug", "description", "language", "trusted", "everyone")}),
+        (None, {"fields": ("name", "slug", "description", "language", "trusted", "keeps_tools", "everyone")}),
         (
             "How its documents are cut and embedded",
             {
@@ -91,17 +100,21 @@ class CollectionAdmin(AskPages, RenewPages):
                 )
             },
         ),
-        ("What it holds", {"fields": ("documents_link", "chunks", "spoken", "at_work", "created_at")}),
+        ("What goes live", {"fields": ("review", "gate")}),
+        ("How long it is kept", {"fields": ("expires_after_days",)}),
+        ("What it holds", {"fields": HOLDS}),
     )
-    readonly_fields = ("documents_link", "chunks", "spoken", "at_work", "created_at")
+    readonly_fields = HOLDS
 
     class Media:
         css = {"all": ("knowledge/admin.css",)}
+        js = ("knowledge/uploads.js", "knowledge/dropping.js")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Collection]:
         collections: QuerySet[Collection] = super().get_queryset(request)
         return collections.filter(scratch=False).annotate(
             documents_there=_number_of(Document.objects.all()),
+            chunks_flagged=_flagged_number(),
             documents_failed=_number_of(Document.objects.filter(status=DocumentStatus.FAILED)),
         )
 
@@ -119,6 +132,10 @@ class CollectionAdmin(AskPages, RenewPages):
 
     # --- columns
 
+    @admin.display(description="id as a vector store")
+    def store_id(self, collection: Collection) -> str:
+        return collection.public_id
+
     @admin.display(description="language", ordering="language")
     def shown_language(self, collection: Collection) -> str:
         return collection.language or "of each document"
@@ -135,6 +152,17 @@ class CollectionAdmin(AskPages, RenewPages):
     def failed(self, collection: Collection) -> SafeString | str:
         number = cast(Any, collection).documents_failed
         return _documents(collection, f"{number:,}", status=DocumentStatus.FAILED) if number else "–"
+
+    @admin.display(description="flagged", ordering="chunks_flagged")
+    def flagged_count(self, collection: Collection) -> SafeString | str:
+        number = cast(Any, collection).chunks_flagged
+        address = flagged_address(collection__id__exact=collection.pk)
+        return format_html('<a href="{}">{}</a>', address, f"{number:,}") if number else "–"
+
+    @admin.display(description="flagged")
+    def flagged(self, collection: Collection) -> SafeString | str:
+        address = flagged_address(collection__id__exact=collection.pk)
+        return flag_note(Chunk.objects.flagged().filter(collection=collection), address) or "nothing"
 
     @admin.display(description="documents")
     def documents_link(self, collection: Collection) -> SafeString:
@@ -199,7 +227,7 @@ class CollectionAdmin(AskPages, RenewPages):
     # --- pages
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        context: dict[str, Any] = {"may_ask": may_ask(request)}
+        context: dict[str, Any] = {"may_ask": may_ask(request), "may_import": may_import(request)}
         if request.method == "GET":
             context["findings"] = unknown_mentions()
         return super().changelist_view(request, context | (extra_context or {}))
@@ -210,9 +238,12 @@ class CollectionAdmin(AskPages, RenewPages):
         context = {
             "may_ask": may_ask(request),
             "may_add_documents": may(request, "add", "document"),
+            "most_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES,
             "may_reingest": may(request, "change", "document"),
             "may_embed": self.has_change_permission(request),
             "sees_golden": may_see(request, "goldenquery"),
+            "may_export": may_export(request),
+            "sees_evaluations": may_see(request, "evaluationrun"),
         }
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
@@ -220,6 +251,12 @@ class CollectionAdmin(AskPages, RenewPages):
 def _number_of(documents: "QuerySet[Document]") -> Coalesce:
     """Return how many of ``documents`` a collection has, to be asked for with it."""
     rows = documents.filter(collection=OuterRef("pk")).order_by().values("collection")
+    return Coalesce(Subquery(rows.annotate(number=Count("pk")).values("number")), 0)
+
+
+def _flagged_number() -> Coalesce:
+    """Return how many chunks of a collection are flagged, to be asked for with it."""
+    rows = Chunk.objects.flagged().filter(collection=OuterRef("pk")).order_by().values("collection")
     return Coalesce(Subquery(rows.annotate(number=Count("pk")).values("number")), 0)
 
 

@@ -14,14 +14,18 @@ def is_confirmed(request: HttpRequest) -> bool:
 
 
 def confirmation(
-    page: admin.ModelAdmin, request: HttpRequest, *, title: str, sentences: Sequence[str], action: str
+    page: admin.ModelAdmin, request: HttpRequest, *, title: str, sentences: Sequence[str], action: str, reason: str = ""
 ) -> HttpResponse:
-    """Ask whether ``action`` is meant for what is selected; the same rows come back with the answer."""
+    """Ask whether ``action`` is meant for what is selected; the same rows come back with the answer.
+
+    With ``reason``, a question, it asks that too, and a "reason" comes back.
+    """
     context = page.admin_site.each_context(request) | {
         "title": title,
         "opts": page.opts,
         "sentences": sentences,
         "action": action,
+        "reason": reason,
         "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
         "checkbox": ACTION_CHECKBOX_NAME,
         "across": request.POST.get("select_across", "0"),

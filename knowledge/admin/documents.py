@@ -12,14 +12,20 @@ from django.utils.html import format_html, format_html_join
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 
+from knowledge.admin.attention import StaleFilter, UseFilter
 from knowledge.admin.confirming import confirmation, is_confirmed
+from knowledge.admin.flags import badges, flag_note, flagged_address
+from knowledge.admin.gone import GoneActions
 from knowledge.admin.languages import LanguageFilter, language_code
+from knowledge.admin.pasts import PastPages
 from knowledge.admin.progress import job_cell
 from knowledge.admin.rereading import read_again, to_batch
 from knowledge.admin.rights import may, may_ask, may_see
 from knowledge.admin.telling import tell_problems
+from knowledge.admin.texts import TextPages, conflicts_of, waiting_of
 from knowledge.admin.uploading import UploadPages
-from knowledge.admin.wording import counted, excerpt
+from knowledge.admin.wording import counted, excerpt, times
+from knowledge.authors import Author
 from knowledge.documents import document_delete, document_reingest, document_update, page_receive
 from knowledge.models import Chunk, Document, DocumentRevision, DocumentStatus, GoldenQuery, IngestionJob
 from routing.exceptions import EndpointError
@@ -105,7 +111,7 @@ class DocumentPages(admin.ModelAdmin):
                 page_receive(collection=document.collection, url=document.source)
                 done, words = "Fetched again.", f"“{document}” is being fetched, and read if it has changed."
             else:
-                document_reingest(document=document)
+                document_reingest(document=document, author=Author.of(request.user), reason="Read again.")
                 done, words = "Read again.", f"“{document}” is being read again."
         except EndpointError as error:
             self.message_user(request, error.message, messages.ERROR)
@@ -116,7 +122,7 @@ class DocumentPages(admin.ModelAdmin):
 
 
 @admin.register(Document)
-class DocumentAdmin(DocumentPages, UploadPages):
+class DocumentAdmin(DocumentPages, TextPages, PastPages, GoneActions, UploadPages):
     form = DocumentForm
     list_display = (
         "name",
@@ -126,14 +132,15 @@ class DocumentAdmin(DocumentPages, UploadPages):
         "revision",
         "shown_language",
         "enabled",
+        "retrieved",
         "updated_at",
     )
-    list_filter = ("status", "enabled", "collection", "origin", DocumentLanguageFilter)
-    list_select_related = ("collection",)
+    list_filter = ("status", "enabled", "collection", "origin", StaleFilter, UseFilter, DocumentLanguageFilter)
+    list_select_related = ("collection", "use")
     search_fields = ("title", "source")
     search_help_text = "Part of a title, or of a file name or address."
     show_full_result_count = False
-    actions = ("reingest", "enable", "disable")
+    actions = ("reingest", "enable", "disable", "keep")
     change_form_template = "admin/knowledge/document/change_form.html"
     fieldsets = (
         (None, {"fields": EDITED}),
@@ -142,10 +149,11 @@ class DocumentAdmin(DocumentPages, UploadPages):
             {"fields": ("shown_collection", "source", "origin", "shown_type", "created_at", "updated_at")},
         ),
         ("How it was read", {"fields": ("shown_status", "revision", "shown_warnings")}),
+        ("What it was used for", {"fields": ("retrieved", "cited")}),
     )
     readonly_fields = (
         *("shown_collection", "source", "origin", "shown_type", "created_at", "updated_at"),
-        *("shown_status", "revision", "shown_warnings"),
+        *("shown_status", "revision", "shown_warnings", "retrieved", "cited"),
     )
 
     class Media:
@@ -202,6 +210,19 @@ class DocumentAdmin(DocumentPages, UploadPages):
     def shown_warnings(self, document: Document) -> SafeString:
         warnings = document.warnings if isinstance(document.warnings, list) else [document.warnings]
         return format_html_join("", "<p>{}</p>", ((warning,) for warning in warnings)) or SafeString("none")
+
+    @admin.display(description="retrieved for answers", ordering="use__retrieved")
+    def retrieved(self, document: Document) -> str | SafeString:
+        use = getattr(document, "use", None)
+        if use is None or not use.retrieved_at:
+            return "never"
+        address = f"{reverse('admin:knowledge_retrievaltrace_changelist')}?document={document.pk}"
+        return format_html('<a href="{}">{}</a>, last {}', address, times(use.retrieved), use.retrieved_at.date())
+
+    @admin.display(description="cited in answers")
+    def cited(self, document: Document) -> str:
+        use = getattr(document, "use", None)
+        return f"{times(use.cited)}, last {use.cited_at.date()}" if use is not None and use.cited_at else "never"
 
     # --- changing
 
@@ -284,26 +305,29 @@ class DocumentAdmin(DocumentPages, UploadPages):
             context |= {"may_reingest": self.has_change_permission(request, document), **beside(document)}
             context["sees_jobs"] = may_see(request, "ingestionjob")
             context["sees_chunks"] = may_see(request, "chunk")
+            context["sees_revisions"] = may_see(request, "documentrevision")
             context["may_switch"] = may(request, "change", "chunk")
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
 
 def beside(document: Document) -> dict[str, Any]:
     """Return what is shown beside a document's form: what works on it, its revisions and its chunks."""
-    live = Chunk.objects.live().filter(document=document).order_by("ordinal")
+    live = Chunk.objects.live().filter(document=document).select_related("edit").order_by("ordinal")
     chunks = list(live[: SHOWN_CHUNKS + 1])
     length = Func(F("chunk_ids"), function="jsonb_array_length", output_field=IntegerField())
     # Neither their bytes nor the ids of all their chunks are read for it.
-    rows = document.revisions.select_related("content").defer("content__data", "chunk_ids")
+    rows = document.revisions.select_related("content", "author").defer("content__data", "chunk_ids")
     revisions = rows.annotate(chunks_made=length)[:SHOWN_REVISIONS]
     job = IngestionJob.objects.unfinished().filter(document=document).select_related("document", "collection").first()
     return {
-        "chunks": [(chunk, excerpt(chunk.text, 120)) for chunk in chunks[:SHOWN_CHUNKS]],
+        "chunks": [(chunk, excerpt(chunk.text, 120), badges(chunk.signals)) for chunk in chunks[:SHOWN_CHUNKS]],
+        "flagged": flag_note(live.order_by(), flagged_address(document__id__exact=document.pk)),
         "more_chunks": len(chunks) > SHOWN_CHUNKS,
         "revisions": [
-            (revision, "as now" if revision.recipe == document.collection.recipe else "others")
-            for revision in revisions
+            (revision, "as now" if revision.recipe == document.recipe else "others") for revision in revisions
         ],
+        "waiting": waiting_of(document),
+        "conflicts": conflicts_of(document),
         "job": job,
         "job_now": job_cell(job) if job else "",
         "chunks_url": f"{reverse('admin:knowledge_chunk_changelist')}?document__id__exact={document.pk}",

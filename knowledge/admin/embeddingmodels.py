@@ -2,13 +2,16 @@ from typing import Any, cast
 
 from asgiref.sync import async_to_sync
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from knowledge.embedding import measured_dimensions
+from knowledge.admin.telling import tell_problems
+from knowledge.admin.wording import counted
+from knowledge.embedding import LENGTHS, Probe, probed
 from knowledge.models import Collection, Embedding, EmbeddingModel, EmbeddingSource
+from knowledge.switching import model_drop
 from knowledge.vectors import index_drop
 from routing.admin.profiles import GuardedDeletion
 from routing.admin.rules import LinesField
@@ -36,6 +39,10 @@ class EmbeddingModelForm(forms.ModelForm):
         for prefix in PREFIXES:
             if prefix in self.fields:
                 cast(forms.CharField, self.fields[prefix]).strip = False  # "query: " ends in a space
+        if self.instance.pk is None and "max_tokens" in self.fields:
+            tokens = self.fields["max_tokens"]
+            tokens.required, tokens.initial = False, None
+            tokens.help_text = f"{tokens.help_text} Empty: as many as it shows that it reads."
         if "name" in self.fields:
             installed = ", ".join(_installed()) or "none yet"
             self.fields["name"].help_text = f"Its tag on the model servers. Installed there: {installed}."
@@ -45,21 +52,29 @@ class EmbeddingModelForm(forms.ModelForm):
         floor, ceiling = cleaned.get("floor"), cleaned.get("ceiling")
         if floor is not None and ceiling is not None and ceiling <= floor:
             self.add_error("ceiling", "It must be greater than the floor.")
-        if not self.errors and self.instance.pk is None:
-            self.instance.dimensions = self._measured(cleaned["name"])
+        if not self.errors and self.instance.pk is None and (found := self._probed(cleaned["name"])):
+            self.instance.dimensions = found.dimensions
+            cleaned["max_tokens"] = self._longest(cleaned["max_tokens"], found)
         return cleaned
 
-    def _measured(self, name: str) -> int:
-        """Return how wide the model's vectors are, as it says itself; 0, with an error, where that is of no use."""
+    def _probed(self, name: str) -> Probe | None:
+        """Return what the model shows itself to be; None, with an error, where that is of no use."""
         try:
-            dimensions = async_to_sync(measured_dimensions)(name)
+            found = async_to_sync(probed)(name)
         except EndpointError as error:
             self.add_error("name", error.message)
-            return 0
-        if dimensions > MOST_DIMENSIONS:
-            message = f"Its vectors have {dimensions:,} numbers; at most {MOST_DIMENSIONS:,} can be indexed."
+            return None
+        if found.dimensions > MOST_DIMENSIONS:
+            message = f"Its vectors have {found.dimensions:,} numbers; at most {MOST_DIMENSIONS:,} can be indexed."
             self.add_error("name", message)
-        return dimensions
+            return None
+        return found
+
+    def _longest(self, wanted: int | None, found: Probe) -> int:
+        """Return the tokens of a text that the model is given, which are not more than it was found to read."""
+        if wanted is not None and found.tokens < wanted and found.tokens < LENGTHS[0]:
+            self.add_error("max_tokens", f"It refused texts of more than about {found.tokens:,} tokens. Say less.")
+        return wanted or found.tokens
 
 
 def _installed() -> list[str]:
@@ -73,7 +88,7 @@ class EmbeddingModelAdmin(GuardedDeletion):
     form = EmbeddingModelForm
     list_display = ("name", "source", "dimensions", "vectors", "indexed", "max_tokens", "known_languages", "used_by")
     search_fields = ("name",)
-    actions = ("delete_selected",)
+    actions = ("drop", "delete_selected")
     fieldsets = (
         (None, {"fields": ("name", "source", "dimensions", "max_tokens", "languages")}),
         (
@@ -122,6 +137,9 @@ class EmbeddingModelAdmin(GuardedDeletion):
         using = [str(collection) for collection in Collection.objects.filter(embedding_model=row)]
         if using:
             return f"“{row}” is used by {', '.join(using)}. Embed them with another model first."
+        kept = [str(collection) for collection in Collection.objects.keeping(row)]
+        if kept:
+            return f"“{row}” is kept beside what {', '.join(kept)} is searched by. Give it up there first."
         return ""
 
     def get_deleted_objects(
@@ -143,6 +161,21 @@ class EmbeddingModelAdmin(GuardedDeletion):
     def delete_queryset(self, request: HttpRequest, models: QuerySet[EmbeddingModel]) -> None:
         for model in models:
             self.delete_model(request, model)
+
+    @admin.action(description="Delete the vectors of the selected embedding models", permissions=["delete"])
+    def drop(self, request: HttpRequest, models: QuerySet[EmbeddingModel]) -> None:
+        done, problems = 0, []
+        for model in models:
+            try:
+                done += len(model_drop(model=model))
+            except EndpointError as error:
+                problems.append(error.message)
+        tell_problems(self, request, problems)
+        if done:
+            words = f"Their vectors are being deleted from {counted(done, 'collection')}, in portions."
+            self.message_user(request, words, messages.SUCCESS)
+        elif not problems:
+            self.message_user(request, "There were no vectors to delete.", messages.WARNING)
 
     # --- columns
 

@@ -1,5 +1,5 @@
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.contrib import admin, messages
@@ -15,10 +15,10 @@ from knowledge.admin.progress import batch_cell, batch_progress, job_cell, parts
 from knowledge.admin.rights import may, may_see
 from knowledge.admin.telling import tell_problems
 from knowledge.admin.wording import counted, excerpt
-from knowledge.collections import collection_embed_with
 from knowledge.documents import document_reingest, job_cancel, page_receive, sitemap_receive
 from knowledge.models import IngestionJob, JobState
 from knowledge.models.jobs import JobQuerySet
+from knowledge.switching import collection_embed_with, collection_fill, collection_give_up
 from routing.admin.profiles import GuardedDeletion
 from routing.exceptions import BadRequest, EndpointError
 
@@ -192,14 +192,21 @@ def to_try_again(jobs: JobQuerySet) -> JobQuerySet:
     return jobs.filter(~Exists(later), state__in=(JobState.FAILED, JobState.CANCELLED))
 
 
+_WITH_MODEL: Mapping[str, Callable[..., IngestionJob | None]] = {
+    IngestionJob.Kind.EMBEDDING: collection_embed_with,
+    IngestionJob.Kind.FILLING: collection_fill,
+    IngestionJob.Kind.DROPPING: collection_give_up,
+}
+
+
 def job_again(*, job: IngestionJob) -> None:
     """Ask once more for what ``job`` did not do, in its own batch where it has others. Raises EndpointError."""
     if job.kind == IngestionJob.Kind.SITEMAP:
         sitemap_receive(collection=job.collection, url=job.url, metadata=job.metadata, batch=job.batch)
-    elif job.kind == IngestionJob.Kind.EMBEDDING:
+    elif job.kind in _WITH_MODEL:
         if job.embedding_model is None:
             raise BadRequest("It is not known with which model. Choose one at the collection.")
-        collection_embed_with(collection=job.collection, model=job.embedding_model)
+        _WITH_MODEL[job.kind](collection=job.collection, model=job.embedding_model)
     elif job.url:
         page_receive(collection=job.collection, url=job.url, batch=job.batch)
     elif job.document is not None:

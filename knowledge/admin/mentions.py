@@ -1,4 +1,4 @@
-"""Rules and profiles that name collections. They name them by slug, so nothing in the database holds them together."""
+"""Rules and profiles that name collections. They do so by slug or id: nothing in the database holds them together."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,8 +9,11 @@ from routing.models import RoutingProfile, RoutingRule
 
 def mentions() -> dict[str, list[str]]:
     """Return which rules and profiles name a collection, by its slug."""
+    said = [*_mentions()]
+    slugs = {row.public_id: row.slug for row in Collection.objects.named(name for name, _ in said)}
     found: dict[str, list[str]] = defaultdict(list)
-    for slug, who in _mentions():
+    for name, who in said:
+        slug = slugs.get(name, name)
         if who not in found[slug]:
             found[slug].append(who)
     return dict(found)

@@ -1,34 +1,28 @@
-"""The pages on which a collection is made anew: its documents read again, its chunks embedded by another model."""
+"""The page on which a collection's documents are read again."""
 
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from knowledge.admin.rereading import read_again, to_batch
 from knowledge.admin.rights import may
-from knowledge.collections import collection_embed_with
 from knowledge.models import (
     Collection,
     Document,
     DocumentRevision,
     DocumentStatus,
-    EmbeddingModel,
-    IngestionJob,
-    RevisionState,
 )
-from routing.exceptions import EndpointError
 
 
 def outdated(collection: Collection) -> "QuerySet[Document]":
     """Return the documents whose chunks were made with other settings than the collection has now."""
-    others = DocumentRevision.objects.filter(document=OuterRef("pk"), state=RevisionState.LIVE)
-    return Document.objects.filter(Exists(others.exclude(recipe=collection.recipe)), collection=collection)
+    return Document.objects.outdated(collection)
 
 
 def _readable(collection: Collection) -> "QuerySet[Document]":
@@ -56,16 +50,6 @@ class WhichForm(forms.Form):
         which.initial = next((name for name, number in counts.items() if number), "all")
 
 
-class EmbedForm(forms.Form):
-    model = forms.ModelChoiceField(EmbeddingModel.objects.none(), empty_label="Choose a model")
-
-    def __init__(self, *args: Any, collection: Collection, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        model = self.fields["model"]
-        assert isinstance(model, forms.ModelChoiceField)
-        model.queryset = EmbeddingModel.objects.exclude(pk=collection.embedding_model_id)
-
-
 class RenewPages(admin.ModelAdmin):
     """The pages beside a collection's form."""
 
@@ -73,7 +57,6 @@ class RenewPages(admin.ModelAdmin):
         view = self.admin_site.admin_view
         return [
             path("<int:pk>/reingest/", view(self.reingest_view), name="knowledge_collection_reingest"),
-            path("<int:pk>/embed/", view(self.embed_view), name="knowledge_collection_embed"),
             *super().get_urls(),
         ]
 
@@ -92,28 +75,6 @@ class RenewPages(admin.ModelAdmin):
         if batch is not None:
             self.log_change(request, collection, "Had documents read again.")
         return to_batch(request, batch, otherwise=self._own(pk))
-
-    def embed_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for another embedding model, and have everything embedded by it."""
-        collection = self._collection(request, pk)
-        if not self.has_change_permission(request, collection):
-            raise PermissionDenied
-        form = EmbedForm(request.POST or None, collection=collection)
-        if not form.is_valid():
-            title = f"Embed {collection} with another model"
-            shown = {"title": title, "step": "Another model", "submit": "Embed"}
-            nothing = not form.fields["model"].queryset.exists()  # type: ignore[attr-defined]
-            return self._page(request, collection, "embed", form=form, nothing=nothing, **shown)
-        model = form.cleaned_data["model"]
-        try:
-            job: IngestionJob = collection_embed_with(collection=collection, model=model)
-        except EndpointError as error:
-            self.message_user(request, error.message, messages.ERROR)
-            return HttpResponseRedirect(self._own(pk))
-        self.log_change(request, collection, f"Had it embedded with {model}.")
-        words = f"“{collection}” is being embedded with {model}; until that is done it is searched as before."
-        self.message_user(request, words, messages.SUCCESS)
-        return to_batch(request, job.batch, otherwise=self._own(pk))
 
     def _collection(self, request: HttpRequest, pk: int) -> Collection:
         collection = self.get_object(request, str(pk))

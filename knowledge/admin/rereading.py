@@ -10,6 +10,7 @@ from django.urls import reverse
 from knowledge.admin.rights import may_see
 from knowledge.admin.telling import tell_problems
 from knowledge.admin.wording import counted
+from knowledge.authors import Author
 from knowledge.documents import document_reingest
 from knowledge.models import Document
 from routing.exceptions import EndpointError
@@ -20,7 +21,7 @@ def read_again(page: admin.ModelAdmin, request: HttpRequest, documents: Iterable
     batch, done, problems = uuid4(), 0, []
     for document in documents:
         try:
-            document_reingest(document=document, batch=batch)
+            document_reingest(document=document, batch=batch, author=Author.of(request.user), reason="Read again.")
             done += 1
         except EndpointError as error:
             problems.append(f"“{document}”: {error.message}")

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from knowledge.admin.rights import may_see
 from knowledge.admin.wording import excerpt
 from knowledge.models import Chunk, Document, RetrievalTrace
-from routing.admin.decisions import number
+from routing.admin.figures import number
 from routing.admin.measured import mapping
 from routing.models import DecisionRecord
 
@@ -37,11 +37,27 @@ _KNOWN = frozenset(
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
+class DocumentFilter(admin.SimpleListFilter):
+    """Answers that one document was retrieved for; a document's page leads here."""
+
+    title = "document"
+    parameter_name = "document"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        pk = request.GET.get(self.parameter_name, "")
+        document = Document.objects.filter(pk=pk).first() if pk.isdecimal() and len(pk) < 19 else None
+        return [(pk, str(document))] if document else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RetrievalTrace]) -> QuerySet[RetrievalTrace]:
+        wanted = self.value()
+        return queryset.filter(trace__passages__contains=[{"document": int(wanted)}]) if wanted else queryset
+
+
 @admin.register(RetrievalTrace)
 class RetrievalTraceAdmin(admin.ModelAdmin):
     list_display = ("created_at", "start", "searched", "shown_strength", "weak", "decision_link")
     list_display_links = ("created_at", "start")
-    list_filter = (("created_at", admin.DateFieldListFilter), "weak")
+    list_filter = (("created_at", admin.DateFieldListFilter), "weak", DocumentFilter)
     search_fields = ("decision", "question")
     search_help_text = "Part of a decision's id (header X-MoE-Decision), or of a question that was kept."
     show_full_result_count = False

@@ -20,6 +20,7 @@ from knowledge.admin.languages import language_code
 from knowledge.admin.rights import may
 from knowledge.admin.telling import tell_problems
 from knowledge.admin.wording import counted
+from knowledge.authors import Author
 from knowledge.documents import Incoming, Received, document_receive, page_receive, sitemap_receive
 from knowledge.models import Collection, Document, IngestionJob
 from routing.admin.rules import LinesField
@@ -69,6 +70,12 @@ class DocumentsForm(forms.Form):
         required=False,
         max_length=8,
         help_text="Of files and the text: a code such as <i>de</i>. Empty: it is recognised.",
+    )
+    reason = forms.CharField(
+        required=False,
+        max_length=1_000,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text="Why files and the text come, for the documents’ history.",
     )
     metadata = ObjectField(
         required=False, help_text='What searches may filter by, for example {"department": "sales", "year": 2026}.'
@@ -134,10 +141,10 @@ class Taken:
             self.jobs.append(job)
 
 
-def taken_in(found: Mapping[str, Any]) -> Taken:
+def taken_in(found: Mapping[str, Any], author: Author) -> Taken:
     """Take in everything that a DocumentsForm has found, one after the other; what cannot be taken is told."""
     taken = Taken()
-    for name, receive in _receipts(found, taken.batch):
+    for name, receive in _receipts(found, taken.batch, author):
         try:
             taken.note(receive())
         except EndpointError as error:
@@ -146,23 +153,23 @@ def taken_in(found: Mapping[str, Any]) -> Taken:
 
 
 def _receipts(
-    found: Mapping[str, Any], batch: uuid.UUID
+    found: Mapping[str, Any], batch: uuid.UUID, author: Author
 ) -> Iterator[tuple[str, Callable[[], Received | IngestionJob]]]:
     """Yield a name for each thing that was added, and what takes it in."""
     receive = partial(document_receive, collection=found["collection"], batch=batch)
     fetch = partial(page_receive, collection=found["collection"], metadata=found["metadata"], batch=batch)
     follow = partial(sitemap_receive, collection=found["collection"], metadata=found["metadata"], batch=batch)
     for upload in found["uploads"]:
-        yield upload.name, partial(receive, incoming=_file(upload, found))
+        yield upload.name, partial(receive, incoming=_file(upload, found, author))
     if found["text"]:
-        yield found["title"], partial(receive, incoming=_text(found))
+        yield found["title"], partial(receive, incoming=_text(found, author))
     for address in found["addresses"]:
         yield address, partial(fetch, url=address)
     if found["sitemap"]:
         yield found["sitemap"], partial(follow, url=found["sitemap"])
 
 
-def _file(upload: UploadedFile, found: Mapping[str, Any]) -> Incoming:
+def _file(upload: UploadedFile, found: Mapping[str, Any], author: Author) -> Incoming:
     name = upload.name or "unnamed"
     return Incoming(
         source=name,
@@ -171,10 +178,12 @@ def _file(upload: UploadedFile, found: Mapping[str, Any]) -> Incoming:
         mime=upload.content_type or "",
         language=found["language"],
         metadata=found["metadata"],
+        author=author,
+        reason=found["reason"],
     )
 
 
-def _text(found: Mapping[str, Any]) -> Incoming:
+def _text(found: Mapping[str, Any], author: Author) -> Incoming:
     title = found["title"].strip()
     return Incoming(
         source=title,
@@ -185,6 +194,8 @@ def _text(found: Mapping[str, Any]) -> Incoming:
         language=found["language"],
         metadata=found["metadata"],
         origin=Document.Origin.TEXT,
+        author=author,
+        reason=found["reason"],
     )
 
 
@@ -206,7 +217,7 @@ class UploadPages(admin.ModelAdmin):
         form = DocumentsForm(request.POST, request.FILES)
         if not form.is_valid():
             return self._upload_page(request, form)
-        taken = taken_in(form.cleaned_data)
+        taken = taken_in(form.cleaned_data, Author.of(request.user))
         if taken.documents:
             LogEntry.objects.log_actions(request.user.pk, taken.documents, ADDITION, "Brought.")  # type: ignore[arg-type]
         self._tell(request, taken)

@@ -8,6 +8,10 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
 def excerpt(text: str, length: int) -> str:
     """Return the start of ``text`` in one line."""
     line = " ".join(text[: 4 * length].split())

@@ -2,6 +2,7 @@
 
 from knowledge.models.chunks import Chunk, ChunkState, Embedding, Posting
 from knowledge.models.collections import Collection, Grant
+from knowledge.models.dismissals import Dismissal
 from knowledge.models.documents import (
     Document,
     DocumentRevision,
@@ -15,7 +16,7 @@ from knowledge.models.edits import ChunkEdit
 from knowledge.models.embeddingmodels import EmbeddingModel, EmbeddingSource
 from knowledge.models.evaluation import EvaluationRun, GoldenQuery
 from knowledge.models.jobs import IngestionJob, JobState, Stage
-from knowledge.models.traces import RetrievalTrace
+from knowledge.models.traces import DocumentUse, RetrievalTrace
 from knowledge.models.watching import WatchedSource
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "ChunkEdit",
     "ChunkState",
     "Collection",
+    "Dismissal",
     "Document",
     "DocumentRevision",
     "DocumentStatus",
+    "DocumentUse",
     "Embedding",
     "EmbeddingModel",
     "EmbeddingSource",

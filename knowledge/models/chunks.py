@@ -24,6 +24,10 @@ class ChunkQuerySet(models.QuerySet["Chunk"]):
         """Chunks of the revisions that are found, disabled ones included."""
         return self.filter(state=ChunkState.LIVE)
 
+    def flagged(self) -> "ChunkQuerySet":
+        """Live chunks in which something speaks to a model, and nobody said that it is fine."""
+        return self.live().exclude(signals=[])
+
     def findable(self) -> "ChunkQuerySet":
         return self.filter(state=ChunkState.LIVE, enabled=True, document__enabled=True)
 
@@ -67,6 +71,7 @@ class Chunk(models.Model):
         indexes = [
             models.Index(fields=["document", "state", "ordinal"], name="knowledge_chunk_document"),
             models.Index(fields=["hash"], name="knowledge_chunk_hash"),
+            models.Index(fields=["collection"], name="knowledge_chunk_flagged", condition=~Q(signals=[])),
         ]
         constraints = [
             # A run that was taken for dead and goes on all the same must not stage what its successor staged.

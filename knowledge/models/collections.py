@@ -1,16 +1,23 @@
 """Collections: what belongs together, how it is cut and searched, and who may see it."""
 
+import datetime as dt
+import re
 import uuid
+from collections.abc import Iterable
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, OuterRef, Q, Value
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+from simple_history.models import HistoricalRecords
 
 from knowledge.access import Access, Level
 from knowledge.models.embeddingmodels import EmbeddingModel
+from knowledge.models.keeping import NamedHistory
 from knowledge.passages import Fusion, Mode
 
 _SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
@@ -32,9 +39,27 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
         """Collections that were made to stay, without those of a running evaluation."""
         return self.filter(scratch=False)
 
+    def named(self, names: Iterable[str]) -> "CollectionQuerySet":
+        """Collections that are called one of ``names``: by their slugs, or by their ids as vector stores."""
+        wanted = list(names)
+        ids = [uuid.UUID(found[1]) for found in map(STORE_ID.fullmatch, wanted) if found]
+        return self.filter(Q(slug__in=wanted) | Q(uid__in=ids))
+
+    def keeping(self, model: EmbeddingModel) -> "CollectionQuerySet":
+        """Collections that have vectors by ``model`` kept in step: searched by it, or one step away from that."""
+        return self.filter(Q(embedding_model=model) | Q(previous_model=model) | Q(next_model=model))
+
+    def expired(self) -> "CollectionQuerySet":
+        """Collections that nobody searched for as long as they are kept without."""
+        days = F("expires_after_days") * Value(dt.timedelta(days=1))
+        since = Coalesce("last_active_at", "created_at")
+        ends = ExpressionWrapper(since + days, output_field=DateTimeField())
+        return self.filter(expires_after_days__isnull=False).alias(ends=ends).filter(ends__lte=Now())
+
 
 STORE_START = "vs_"
 """How the id of a collection begins, where it is spoken of as a vector store."""
+STORE_ID = re.compile(STORE_START + r"([0-9a-f]{32})")
 
 
 class Collection(models.Model):
@@ -95,10 +120,10 @@ class Collection(models.Model):
         "live. Empty: nothing is held back.",
     )
     keeps_tools = models.BooleanField(
-        "tools beside untrusted text",
+        "tools beside doubtful text",
         default=False,
-        help_text="Leave a request's tools on although passages of this collection, if it is untrusted, are in its "
-        "prompt. Off: such a request is answered without its tools, and says so.",
+        help_text="Leave a request's tools on although passages of this collection that are not trusted, or look like "
+        "orders to a model, are in its prompt. Off: such a request is answered without its tools, and says so.",
     )
 
     # --- how documents are cut and embedded
@@ -116,6 +141,15 @@ class Collection(models.Model):
         editable=False,
         related_name="+",
         help_text="What it was searched by before; its vectors are kept, so that going back takes a moment.",
+    )
+    next_model = models.ForeignKey(
+        EmbeddingModel,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        help_text="What is filled beside, to be compared and perhaps switched to.",
     )
     chunk_tokens = models.PositiveIntegerField(
         default=190,
@@ -174,6 +208,12 @@ class Collection(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = CollectionQuerySet.as_manager()
+    # Of what people set; what it holds is counted by updates, which make no history.
+    history = HistoricalRecords(
+        excluded_fields=["chunk_count", "term_count", "languages", "last_active_at"],
+        cascade_delete_history=True,
+        bases=[NamedHistory],
+    )
 
     class Meta:
         ordering = ["slug"]
@@ -191,6 +231,27 @@ class Collection(models.Model):
         return f"{STORE_START}{self.uid.hex}"
 
     @property
+    def names(self) -> frozenset[str]:
+        """What clients may call it by."""
+        return frozenset((self.slug, self.public_id))
+
+    @property
+    def expires_at(self) -> dt.datetime | None:
+        """When it expires if nobody searches it until then; None: never."""
+        if self.expires_after_days is None:
+            return None
+        return (self.last_active_at or self.created_at) + dt.timedelta(days=self.expires_after_days)
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def models_beside(self) -> frozenset[int]:
+        """Ids of the models whose vectors are kept in step with those that are searched."""
+        return frozenset(filter(None, (self.previous_model_id, self.next_model_id))) - {self.embedding_model_id}
+
+    @property
     def longest_chunk(self) -> int:
         """Tokens of a chunk as its embedding model allows them."""
         return min(self.chunk_tokens, self.embedding_model.max_tokens)
@@ -198,7 +259,21 @@ class Collection(models.Model):
     @property
     def recipe(self) -> str:
         """What of the settings goes into chunks and their vectors; documents made by another one are made anew."""
-        return f"1:{self.embedding_model_id}:{self.longest_chunk}:{self.chunk_overlap}:{int(self.embed_headings)}"
+        return self.recipe_for(self.longest_chunk, self.chunk_overlap)
+
+    def recipe_for(self, tokens: int, overlap: int) -> str:
+        """Return the recipe of chunks of at most ``tokens``, of which ``overlap`` are repeated."""
+        return f"1:{self.embedding_model_id}:{tokens}:{overlap}:{int(self.embed_headings)}"
+
+    def cut_of(self, tokens: int | None, overlap: int | None) -> tuple[int, int]:
+        """Return a chunk's tokens and those repeated, for a document that wishes for ``tokens`` and ``overlap``.
+
+        None: as the collection has it. No wish goes beyond what the embedding model reads.
+        """
+        if tokens is None:
+            return self.longest_chunk, self.chunk_overlap
+        longest = min(tokens, self.embedding_model.max_tokens)
+        return longest, min(self.chunk_overlap if overlap is None else overlap, longest // 2)
 
 
 class Grant(models.Model):

@@ -6,7 +6,8 @@ from django.conf import settings
 from django.contrib.postgres.functions import RandomUUID
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
 
 from knowledge.access import Access, Level
 from knowledge.models.collections import Collection
@@ -26,6 +27,34 @@ class StoredContent(models.Model):
 
 FILE_START = "file-"
 """How the id of a file begins."""
+BATCH_START = "vsfb_"
+"""How the id of a batch of files begins."""
+
+
+class StoredFileQuerySet(models.QuerySet["StoredFile"]):
+    def owned_by(self, access: Access) -> "StoredFileQuerySet":
+        """Files that somebody uploaded, or another key of the same group."""
+        if access.everything:
+            return self
+        return self.filter(self._owners(access))
+
+    def open_to(self, access: Access) -> "StoredFileQuerySet":
+        """Files that somebody owns, and those in collections that may be read."""
+        if access.everything:
+            return self
+        shelved = Document.objects.open_to(access).filter(file=OuterRef("pk"))
+        return self.filter(self._owners(access) | Exists(shelved))
+
+    def expired(self) -> "StoredFileQuerySet":
+        return self.filter(expires_at__lte=Now())
+
+    def unexpired(self) -> "StoredFileQuerySet":
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+
+    @staticmethod
+    def _owners(access: Access) -> Q:
+        own = Q(pk__in=()) if access.key_id is None else Q(key_id=access.key_id)
+        return own | Q(group=access.group) if access.group else own
 
 
 class StoredFile(models.Model):
@@ -40,6 +69,8 @@ class StoredFile(models.Model):
     group = models.CharField(max_length=100, blank=True, default="")
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    objects = StoredFileQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]
@@ -69,6 +100,16 @@ class DocumentQuerySet(models.QuerySet["Document"]):
     def live(self) -> "DocumentQuerySet":
         """Documents that can be found."""
         return self.filter(enabled=True, revision__gt=0)
+
+    def outdated(self, collection: Collection) -> "DocumentQuerySet":
+        """Documents of ``collection`` whose live revision was made by other settings than count now."""
+        rows = self.filter(collection=collection)
+        alike = Q(pk__in=())
+        for tokens, overlap in rows.order_by().values_list("chunk_tokens", "chunk_overlap").distinct():
+            recipe = collection.recipe_for(*collection.cut_of(tokens, overlap))
+            alike |= Q(document__chunk_tokens=tokens, document__chunk_overlap=overlap, recipe=recipe)
+        live = DocumentRevision.objects.filter(document__collection=collection, state=RevisionState.LIVE)
+        return rows.filter(pk__in=live.exclude(alike).values("document"))
 
 
 class Document(models.Model):
@@ -142,8 +183,18 @@ class Document(models.Model):
 
     @property
     def public_id(self) -> str:
-        """What it is called as a file of a vector store."""
+        """What it is called as a file of a vector store, where it did not come as one."""
         return f"{FILE_START}{self.uid.hex}"
+
+    @property
+    def cut(self) -> tuple[int, int]:
+        """The tokens of its longest chunk and those that are repeated, by its own wish or its collection's."""
+        return self.collection.cut_of(self.chunk_tokens, self.chunk_overlap)
+
+    @property
+    def recipe(self) -> str:
+        """What its revisions are made by now; one made by another recipe is outdated."""
+        return self.collection.recipe_for(*self.cut)
 
 
 class RevisionState(models.TextChoices):
@@ -177,13 +228,21 @@ class DocumentRevision(models.Model):
     reviewer = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
     )
+    reviewer_name = models.CharField(max_length=200, blank=True, default="")
     reviewed_at = models.DateTimeField(null=True, blank=True)
     review_note = models.TextField(blank=True, default="")
     held_back = models.JSONField(
         blank=True, default=dict, help_text="What the gate found, where it kept the revision from going live."
     )
-    # Ids of its chunks in reading order; a chunk that did not change belongs to several revisions.
+    mime = models.CharField(max_length=150, blank=True, default="", help_text="What its content was found to be.")
+    restores = models.PositiveIntegerField(
+        null=True, blank=True, editable=False, help_text="The number of the revision whose text it brings back."
+    )
+    # Ids of its chunks in reading order; a chunk that did not change belongs to several revisions. One that waits and
+    # has them already was put together from chunks and is not to be read (knowledge/curation/composing.py).
     chunk_ids = models.JSONField(blank=True, default=list, editable=False)
+    # The edits in force in it, objects with "id", and in a conflict "theirs".
+    edits = models.JSONField(blank=True, default=list, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -212,4 +271,8 @@ class FileBatch(models.Model):
         ordering = ["-created_at"]
 
     def __str__(self) -> str:
-        return f"vsfb_{self.uid.hex}"
+        return self.public_id
+
+    @property
+    def public_id(self) -> str:
+        return f"{BATCH_START}{self.uid.hex}"

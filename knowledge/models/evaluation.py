@@ -4,10 +4,12 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
+from simple_history.models import HistoricalRecords
 
 from knowledge.models.collections import Collection
 from knowledge.models.documents import Document
 from knowledge.models.embeddingmodels import EmbeddingModel
+from knowledge.models.keeping import NamedHistory
 
 
 class GoldenQuery(models.Model):
@@ -26,6 +28,8 @@ class GoldenQuery(models.Model):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
     )
+
+    history = HistoricalRecords(m2m_fields=[documents], cascade_delete_history=True, bases=[NamedHistory])
 
     class Meta:
         ordering = ["id"]

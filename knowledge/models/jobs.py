@@ -45,6 +45,7 @@ class IngestionJob(models.Model):
         SITEMAP = "sitemap", "sitemap"
         EMBEDDING = "embedding", "new vectors of a collection"
         FILLING = "filling", "vectors of another model, beside those that are searched"
+        DROPPING = "dropping", "vectors that are not needed any more, deleted"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     batch = models.UUIDField(default=uuid.uuid4, editable=False, db_index=True, help_text="Of jobs asked for together.")

@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from knowledge.models.documents import Document
+
 
 class RetrievalTrace(models.Model):
     """How an answer was grounded: the question as searched, every step, what was packed, cited and cut."""
@@ -19,3 +21,16 @@ class RetrievalTrace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.decision} {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class DocumentUse(models.Model):
+    """How often a document was retrieved for answers and cited by them; it outlasts the traces it is counted from."""
+
+    document = models.OneToOneField(Document, on_delete=models.CASCADE, primary_key=True, related_name="use")
+    retrieved = models.PositiveBigIntegerField(default=0)
+    retrieved_at = models.DateTimeField(null=True, blank=True, help_text="When it was retrieved last.")
+    cited = models.PositiveBigIntegerField(default=0)
+    cited_at = models.DateTimeField(null=True, blank=True, help_text="When it was cited last.")
+
+    def __str__(self) -> str:
+        return f"{self.document_id}: {self.retrieved}"

@@ -35,6 +35,15 @@ class WatchedSource(models.Model):
     seen = models.JSONField(blank=True, default=dict, editable=False)
     last_looked_at = models.DateTimeField(null=True, blank=True, editable=False)
     next_look_at = models.DateTimeField(default=timezone.now, editable=False, db_index=True)
+    looking_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Whoever looks at it keeps putting this off; nobody else looks before.",
+    )
+    accepts_loss = models.BooleanField(
+        default=False, editable=False, help_text="The next look believes that most of its documents are gone."
+    )
     outcome = models.TextField(blank=True, default="", editable=False, help_text="What the last look found.")
     error = models.TextField(blank=True, default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -4,7 +4,8 @@ The forms are those of sitemaps.org, RSS 0.9 to 2.0 and Atom. XML is read by exp
 built, nothing is loaded from elsewhere, and whoever declares entities is refused, so none can be expanded.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from knowledge.web.addresses import shown
@@ -19,6 +20,9 @@ DEEPEST = 32  # elements in each other
 PAGES = frozenset({("urlset", "url", "loc"), ("rss", "channel", "item", "link"), ("rdf", "item", "link")})
 SITEMAPS = frozenset({("sitemapindex", "sitemap", "loc")})
 ATOM_LINK = ("feed", "entry", "link")
+ENTRIES = frozenset({("urlset", "url"), ("rss", "channel", "item"), ("rdf", "item"), ("feed", "entry")})
+DATES = frozenset({("urlset", "url", "lastmod"), ("feed", "entry", "updated")})
+LONGEST_DATE = 64
 ROOTS = frozenset(path[0] for path in (*PAGES, *SITEMAPS, ATOM_LINK))
 
 NO_SITEMAP = "it is no sitemap and no feed"
@@ -26,9 +30,13 @@ NO_SITEMAP = "it is no sitemap and no feed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sitemap:
-    """The addresses of pages and of further sitemaps as they are written, and what was wrong, in whole sentences."""
+    """The addresses of pages and of further sitemaps as they are written, and what was wrong, in whole sentences.
+
+    ``changed`` says of pages when they did last, as it is written there.
+    """
 
     pages: tuple[str, ...] = ()
+    changed: Mapping[str, str] = field(default_factory=dict)
     sitemaps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -75,6 +83,9 @@ class _XmlReader:
         self._text: list[str] | None = None  # of the element that holds an address
         self._pages: list[str] = []
         self._sitemaps: list[str] = []
+        self._changed: dict[str, str] = {}
+        self._entry = 0  # the first page of the entry that is being read
+        self._date = ""  # and when it changed
 
     def read(self, content: bytes) -> Sitemap:
         parser = expat.ParserCreate()
@@ -93,7 +104,12 @@ class _XmlReader:
                 raise self._refused(f"{NO_SITEMAP}: line {error.lineno} is no valid XML") from error
             where = shown(self._url)
             notes.append(f"{where} is no valid XML from line {error.lineno} on; only what comes before was read.")
-        return Sitemap(pages=tuple(self._pages), sitemaps=tuple(self._sitemaps), notes=tuple(notes))
+        return Sitemap(
+            pages=tuple(self._pages),
+            changed=self._changed,
+            sitemaps=tuple(self._sitemaps),
+            notes=tuple(notes),
+        )
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2].lower()
@@ -103,14 +119,22 @@ class _XmlReader:
         if len(self._path) > DEEPEST:
             raise self._refused("its elements are nested too deeply")
         path = tuple(self._path)
-        self._text = [] if path in PAGES or path in SITEMAPS else None
+        self._text = [] if path in PAGES or path in SITEMAPS or path in DATES else None
+        if path in ENTRIES:
+            self._entry, self._date = len(self._pages), ""
         if path == ATOM_LINK and attributes.get("rel", "alternate") == "alternate":
             self._add(self._pages, attributes.get("href", ""))
 
     def _end(self, _name: str) -> None:
+        path = tuple(self._path)
         if self._text is not None:
-            self._add(self._sitemaps if tuple(self._path) in SITEMAPS else self._pages, "".join(self._text))
-            self._text = None
+            text, self._text = "".join(self._text), None
+            if path in DATES:
+                self._date = text.strip()[:LONGEST_DATE]
+            else:
+                self._add(self._sitemaps if path in SITEMAPS else self._pages, text)
+        if path in ENTRIES and self._date:
+            self._changed |= dict.fromkeys(self._pages[self._entry :], self._date)
         self._path.pop()
 
     def _data(self, text: str) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 from knowledge.web.addresses import Site, identity, shown
@@ -16,10 +16,16 @@ DEEPEST = 3  # indexes of indexes; sitemaps.org has none, sites do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SitemapResult:
-    """The addresses of pages in the order of the sitemaps, each once; ``notes`` are sentences on what is missing."""
+    """The addresses of pages in the order of the sitemaps, each once; ``notes`` are sentences on what is missing.
+
+    ``changed`` says of pages when they did last, as their sitemaps have it; ``complete`` whether all was read that
+    there is.
+    """
 
     urls: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    changed: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
 
 
 class Walk:
@@ -29,7 +35,7 @@ class Walk:
         self._fetch = fetch
         self._most = most
         self._site = site
-        self._pages: dict[str, None] = {}
+        self._pages: dict[str, str] = {}  # with when they changed
         self._more = False  # than ``most``
         self._elsewhere: Counter[str] = Counter()
         self._invalid = 0
@@ -55,7 +61,12 @@ class Walk:
             waiting.extend((address, depth + 1) for address in new)
         if failures and len(failures) == asked:
             raise failures[0]
-        return SitemapResult(urls=tuple(self._pages), notes=(*self._notes, *self._summary(len(waiting))))
+        return SitemapResult(
+            urls=tuple(self._pages),
+            notes=(*self._notes, *self._summary(len(waiting))),
+            changed={page: changed for page, changed in self._pages.items() if changed},
+            complete=not (self._notes or self._more or waiting),
+        )
 
     async def _opened(self, url: str, depth: int) -> list[str]:
         """Take the pages of a sitemap, and return the sitemaps it leads to."""
@@ -63,7 +74,7 @@ class Walk:
         sitemap = await asyncio.to_thread(read_sitemap, page.content, url=page.url)
         self._notes.extend(sitemap.notes)
         for address in sitemap.pages:
-            self._take(address, page.url)
+            self._take(address, page.url, sitemap.changed.get(address, ""))
         if sitemap.sitemaps and depth == DEEPEST:
             self._notes.append(f"{shown(page.url)} leads to sitemaps too many steps away; they were not opened.")
             return []
@@ -71,14 +82,14 @@ class Walk:
         theirs = Site.of(page.url)
         return [inner for inner in (self._valid(address, page.url, theirs) for address in sitemap.sitemaps) if inner]
 
-    def _take(self, address: str, base: str) -> None:
+    def _take(self, address: str, base: str, changed: str) -> None:
         page = None if self._more else self._valid(address, base)
         if page is None or page in self._pages:
             return
         if len(self._pages) == self._most:
             self._more = True
         else:
-            self._pages[page] = None
+            self._pages[page] = changed
 
     def _valid(self, address: str, base: str, also: Site | None = None) -> str | None:
         try:

@@ -33,6 +33,7 @@ MAJOR = "18"
 ACCOUNT = "pgserver"  # PostgreSQL refuses to run as root; root drops to this account
 SUPERUSER = "postgres"
 SOCKET_PATH_LIMIT = 100  # sockaddr_un holds 108 bytes
+ACCOUNT_ATTEMPTS = 6  # at making that account
 START_SECONDS = 300  # recovery after a crash may take long; pg_ctl returns as soon as it is done
 
 
@@ -297,23 +298,7 @@ class EmbeddedPostgres:
 
     @functools.cached_property
     def _account(self) -> Account | None:
-        if os.geteuid() != 0:
-            return None
-        import pwd
-
-        try:
-            entry = pwd.getpwnam(ACCOUNT)
-        except KeyError:
-            command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT]
-            try:
-                subprocess.run(command, check=True, capture_output=True, text=True)
-            except (OSError, subprocess.CalledProcessError) as error:
-                raise EmbeddedPostgresError(
-                    f"PostgreSQL does not run as root, and the account '{ACCOUNT}' could not be made ({error}). "
-                    "Run as an ordinary user, or set DATABASE_URL to a PostgreSQL with pgvector."
-                ) from error
-            entry = pwd.getpwnam(ACCOUNT)
-        return Account(uid=entry.pw_uid, gid=entry.pw_gid)
+        return account() if os.geteuid() == 0 else None
 
     @functools.cached_property
     def _programs(self) -> Path:
@@ -361,6 +346,30 @@ class EmbeddedPostgres:
             return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-15:])
         except OSError:
             return ""
+
+
+def account() -> Account:
+    """Return the account that root drops to, making it where there is none; raises EmbeddedPostgresError."""
+    import pwd
+
+    problem: Exception | None = None
+    for _ in range(ACCOUNT_ATTEMPTS):
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(ACCOUNT)
+            return Account(uid=entry.pw_uid, gid=entry.pw_gid)
+        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except OSError as error:
+            problem = error
+            break
+        except subprocess.CalledProcessError as error:
+            problem = error
+            time.sleep(0.2)  # another installation may be making it at this moment
+    raise EmbeddedPostgresError(
+        f"PostgreSQL does not run as root, and the account '{ACCOUNT}' could not be made ({problem}). "
+        "Run as an ordinary user, or set DATABASE_URL to a PostgreSQL with pgvector."
+    ) from problem
 
 
 def installed_programs() -> Path:

@@ -62,6 +62,27 @@ def test_the_official_node_sdk(served_ollama, ollama):
 
 
 @needs_node
+def test_the_official_node_sdk_on_files_and_vector_stores(served_ollama):
+    found = result(served_ollama, "node", "openai_node_stores.mjs")
+    counts = {"in_progress": 0, "completed": 2, "failed": 0, "cancelled": 0, "total": 2}
+    assert found == {
+        "store": ["vector_store", "Node handbook", {"team": "people"}],
+        "batch": ["completed", counts],
+        "added": ["completed", {"topic": "pets", "year": 2024}, 100],
+        "found": ["leave.md", "Sick leave is approved by the team lead."],
+        "filtered": ["pets.md"],
+        "listed": 3,
+        "content": ["Dogs stay at home on Mondays."],
+        "original": "Dogs stay at home on Mondays.",
+        "left": 1,
+        "after": [],
+        "deleted": True,
+        "files": 0,
+        "error": {"name": "NotFoundError", "status": 404, "code": "vector_store_not_found"},
+    }
+
+
+@needs_node
 def test_the_vercel_ai_sdk(served_ollama, ollama):
     for reply in (HELLO, HELLO, CALL, Reply(content="It is sunny.")):
         ollama.reply(reply)

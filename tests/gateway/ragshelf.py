@@ -27,6 +27,8 @@ TEXT = "Sick leave is approved by the team lead."
 class Api:
     """A client of /v1/rag with an API key."""
 
+    root = "/v1/rag/"
+
     def __init__(self, name: str = "client", group: str = "") -> None:
         self.key, self.text = ApiKey.objects.issue(name=name, group=group)
         keys.forget()
@@ -41,7 +43,7 @@ class Api:
     def raw(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         return self._client.generic(
             method,
-            f"/v1/rag/{path}",
+            f"{self.root}{path}",
             data=b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode(),
             content_type="application/json",
             query_params=query,

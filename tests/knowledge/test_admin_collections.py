@@ -35,7 +35,7 @@ def fields_of(**changes):
     """Return what the form sends, as it is when it is opened, but for ``changes``."""
     usual = {"name": "Handbook", "slug": "handbook", "language": "", "trusted": "on", "everyone": 3}
     cut = {"chunk_tokens": 190, "chunk_overlap": 20, "embed_headings": "on"}
-    searched = {"mode": "hybrid", "fusion": "normalised", "threshold": 0.35, "neighbours": 0}
+    searched = {"mode": "hybrid", "fusion": "normalised", "threshold": 0.35, "neighbours": 0, "gate": ""}
     return usual | cut | searched | NO_GRANTS | changes
 
 
@@ -183,24 +183,6 @@ def test_only_those_made_with_other_settings_are_read_again(admin_client):
 
 def test_an_empty_one_has_nothing_to_read(admin_client):
     assert "no document that could be read" in words_of(admin_client.get(page_of(collection_of(), "reingest")))
-
-
-# Another model
-
-
-def test_it_is_embedded_with_another_model(admin_client):
-    collection = collection_of()
-    document_of(collection)
-    other = model_of("other")
-    page = admin_client.get(page_of(collection, "embed"))
-    assert "Its chunks (1) are embedded by the other model beside" in words_of(page)
-    assert f'value="{collection.embedding_model.pk}"' not in page.content.decode()
-    response = admin_client.post(page_of(collection, "embed"), {"model": other.pk})
-    job = IngestionJob.objects.get()
-    assert (job.kind, job.embedding_model, job.collection) == ("embedding", other, collection)
-    assert response.url == f"/admin/knowledge/ingestionjob/batch/{job.batch}/"
-    assert Collection.objects.get().embedding_model == collection.embedding_model  # until it is done
-    assert "Choose a model" in words_of(admin_client.post(page_of(collection, "embed"), {"model": ""}))
 
 
 # Deleting

@@ -1,8 +1,11 @@
-"""The admin's pages of golden queries and of evaluations, in process."""
+"""The admin's pages of golden queries, in process."""
+
+import json
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 
-from knowledge.models import EvaluationRun, GoldenQuery
+from knowledge.models import GoldenQuery
 from tests.knowledge.rows import collection_of, document_of, signed_in, words_of
 
 pytestmark = pytest.mark.django_db
@@ -52,16 +55,34 @@ def test_documents_are_looked_up_by_title(admin_client):
     assert [row["text"] for row in found] == ["Leave"]
 
 
-def test_evaluations_are_looked_at(admin_client):
-    run = EvaluationRun.objects.create(
-        collection=collection_of(),
-        queries=20,
-        measures={"ndcg_10": 0.7125, "recall_10": 0.8},
-        settings={"mode": "text"},
-    )
-    for path in ("/admin/knowledge/evaluationrun/", f"/admin/knowledge/evaluationrun/{run.pk}/change/"):
-        assert "ndcg 10 0.713, recall 10 0.800" in words_of(admin_client.get(path))
-    assert admin_client.get("/admin/knowledge/evaluationrun/add/").status_code == 403
+def test_they_go_into_a_file_and_come_from_one(admin_client):
+    collection = collection_of()
+    document_of(collection)
+    lines = [
+        {"query": "How many days?", "documents": ["leave.md"], "answers": ["thirty"]},
+        {"query": "Who?", "documents": ["gone.md"], "answers": ["the lead"]},
+    ]
+    file = SimpleUploadedFile("golden.jsonl", "\n".join(map(json.dumps, lines)).encode())
+    response = admin_client.post(f"{LIST}import/", {"collection": collection.pk, "file": file}, follow=True)
+    words = words_of(response)
+    assert "2 new, 0 changed, 0 as they were." in words
+    assert "There is no document “gone.md” in the collection." in words
+    assert GoldenQuery.objects.first().created_by.username == "admin"
+    exported = admin_client.get(f"{LIST}export/?collection=handbook")
+    assert exported["Content-Disposition"] == 'attachment; filename="handbook-golden-queries.jsonl"'
+    assert [json.loads(line) for line in exported.content.decode().splitlines()] == [
+        lines[0],
+        lines[1] | {"documents": []},
+    ]
+
+
+def test_a_file_that_is_wrong_changes_nothing(admin_client):
+    collection = collection_of()
+    file = SimpleUploadedFile("golden.jsonl", b'{"query": "Who?", "answers": ["x"]}\n{"query": "Why?"}')
+    words = words_of(admin_client.post(f"{LIST}import/", {"collection": collection.pk, "file": file}))
+    assert "Line 2 must say what a right passage is" in words
+    assert not GoldenQuery.objects.exists()
+    assert admin_client.get(f"{LIST}export/?collection=nobody").status_code == 404
 
 
 def test_who_may_only_look_changes_nothing(client):
@@ -71,3 +92,4 @@ def test_who_may_only_look_changes_nothing(client):
     assert "Why?" in words_of(client.get(LIST))
     assert client.post(f"{LIST}{golden.pk}/change/", fields_of(collection, answers="y")).status_code == 403
     assert client.post(f"{LIST}add/", fields_of(collection, answers="y")).status_code == 403
+    assert client.get(f"{LIST}import/").status_code == 403

@@ -41,8 +41,9 @@ def parts(client, *names):
 # The list
 
 
-def test_the_list_tells_how_far_each_is(admin_client, collection):
+def test_the_list_tells_how_far_each_is(admin_client, collection, monkeypatch):
     now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)  # how long a job has been running is told to the second
     job_of(collection, document_of(collection), **RUNNING, started_at=now - dt.timedelta(seconds=75))
     job_of(collection, document_of(collection, "broken.pdf"), **FAILED)
     job_of(collection, url="https://example.org/sitemap.xml", kind="sitemap")

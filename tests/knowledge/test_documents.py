@@ -9,7 +9,6 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from knowledge.collections import collection_delete
 from knowledge.documents import (
     Incoming,
-    chunk_set_enabled,
     document_delete,
     document_receive,
     document_reingest,
@@ -231,19 +230,6 @@ class TestChanging:
         assert (document.revision, found_texts(collection), Posting.objects.count()) == (2, [], 0)
         document_update(document=document, enabled=True)
         assert "six" in found_texts(collection)[0]
-
-    def test_a_disabled_chunk_stays_so_as_long_as_its_text_does(self):
-        collection = shelf(chunk_tokens=32)
-        long = " ".join(["Oil is changed once a year by a person who knows how."] * 2)
-        document, _ = put(collection, text_of("Four cylinders. " * 12, long, title="M"), source="manual.md")
-        chunk = document.chunks.get(text__contains="Oil")
-        chunk_set_enabled(chunk=chunk, enabled=False)
-        put(collection, text_of("Six cylinders. " * 12, long, title="M"), source="manual.md")
-        chunk.refresh_from_db()
-        assert (chunk.state, chunk.enabled) == ("live", False)
-        assert not any("Oil" in text for text in found_texts(collection))
-        chunk_set_enabled(chunk=chunk, enabled=True)
-        assert any("Oil" in text for text in found_texts(collection))
 
     def test_a_new_title_goes_into_the_chunks(self):
         collection = shelf()

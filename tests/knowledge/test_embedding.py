@@ -8,7 +8,7 @@ from knowledge.embedding import (
     MULTILINGUAL,
     ModelSpec,
     embedder_of,
-    measured_dimensions,
+    probed,
 )
 from knowledge.exceptions import EmbeddingFailed
 from routing.catalog import catalog
@@ -94,7 +94,7 @@ class TestModelServers:
         return embedder_of(spec("nomic-embed-text", in_process=False, dimensions=dimensions, **fields))
 
     def test_texts_go_to_the_server_with_their_prefixes_and_are_never_cut(self, server):
-        width = self.run(measured_dimensions("nomic-embed-text"))
+        width = self.run(probed("nomic-embed-text")).dimensions
         embedder = self.embedder(width, query_prefix="search_query: ", passage_prefix="search_document: ")
         vectors = self.run(embedder.passages([f"text {number}" for number in range(70)]))
         assert [len(vector) for vector in vectors] == [width] * 70
@@ -106,13 +106,22 @@ class TestModelServers:
         assert server.requests[-1].json["input"] == ["search_query: what?"]
 
     def test_a_text_that_is_too_long_after_all_is_embedded_in_halves(self, server):
-        width = self.run(measured_dimensions("nomic-embed-text"))
+        width = self.run(probed("nomic-embed-text")).dimensions
         before = len(server.requests)
         (vector,) = self.run(self.embedder(width).passages(["word " * 100]))
         assert len(vector) == width
         read = [text for body in sent(server, since=before) for text in body["input"]]
         assert "word " * 100 in read
         assert max(len(text.split()) for text in read[1:]) < 100
+
+    def test_a_model_shows_how_wide_it_is_and_how_much_it_reads(self, server):
+        found = self.run(probed("nomic-embed-text"))
+        assert (found.dimensions, found.tokens) == (384, 64)
+        asked = [len(body["input"][0].split()) for body in sent(server)]
+        assert asked[-2:] == [116, 58]
+        server.reply(Reply(embeddings=[[0.0] * 384]), path="/api/embed")
+        with pytest.raises(EmbeddingFailed, match="all zeros"):
+            self.run(probed("nomic-embed-text"))
 
     def test_a_model_that_was_changed_on_its_server_is_told(self, server):
         with pytest.raises(EmbeddingFailed, match="gave vectors of"):

@@ -6,7 +6,6 @@ import threading
 import pytest
 from django.db import OperationalError
 
-from knowledge.collections import collection_embed_with
 from knowledge.documents import Incoming, document_receive, job_cancel, page_receive, sitemap_receive
 from knowledge.exceptions import EmbeddingFailed
 from knowledge.feeding import BATCH, IN_FLIGHT
@@ -24,6 +23,7 @@ from knowledge.models import (
     StoredContent,
 )
 from knowledge.parsing import ParseFailed
+from knowledge.switching import collection_embed_with
 from knowledge.threads import in_thread
 from knowledge.web import Manners, Web
 from routing.exceptions import ContextLengthExceeded
@@ -470,15 +470,16 @@ class TestAnotherModel:
         assert set(DocumentRevision.objects.values_list("recipe", flat=True)) == {collection.recipe}
         assert receive(collection, LONG, source="a.md").result == "unchanged"
 
-    def test_going_back_embeds_only_what_came_meanwhile(self):
+    def test_going_back_has_nothing_to_embed(self):
         collection, bench = shelf(), Bench()
         put(collection, text_of("Cats purr."), source="a.md", bench=bench)
         first, other = collection.embedding_model, small_model("other")
         bench.run(collection_embed_with(collection=collection, model=other))
         put(Collection.objects.get(), text_of("Dogs bark."), source="b.md", bench=bench)
         bench.embedder.asked.clear()
-        bench.run(collection_embed_with(collection=collection, model=first))
-        assert [text.partition("\n")[2] for text in bench.embedder.asked] == ["Dogs bark."]
+        assert collection_embed_with(collection=collection, model=first) is None
+        assert Collection.objects.get().embedding_model == first
+        assert not bench.embedder.asked
 
     def test_a_text_too_long_for_the_new_model_is_taken_in_parts(self):
         collection, bench = shelf(), Bench()

@@ -7,7 +7,8 @@ import pytest
 
 from knowledge.packing import Packed, pack
 from knowledge.passages import Passage, Retrieval
-from knowledge.quoting import harmless, new_code, one_line
+from knowledge.quoting import harmless, one_line
+from routing.quoting import new_code
 from routing.tokens import estimate_text
 
 LOTS = 100_000
@@ -184,7 +185,7 @@ class TestQuotations:
 
     def test_no_text_holds_the_code_of_its_own_quotation(self, monkeypatch):
         drawn = iter(["aa" * 8, "bb" * 8])
-        monkeypatch.setattr("knowledge.quoting.secrets.token_hex", lambda size: next(drawn))
+        monkeypatch.setattr("routing.quoting.secrets.token_hex", lambda size: next(drawn))
         assert new_code([f"I guessed {'AA' * 8}!"]) == "bb" * 8
 
     @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """The embedded PostgreSQL: shared, stopped with its last user, recovered after a kill, clear when it cannot run."""
 
+import contextlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
@@ -29,6 +32,17 @@ def data_dir():
 
 def postmaster(data_dir):
     return psutil.Process(int((data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0]))
+
+
+def ends(process, seconds=5.0):
+    """Tell whether a process ends; a server lets go of its files a moment before it does."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+    return True
 
 
 def connect(server, **options):
@@ -73,7 +87,7 @@ def test_processes_share_it_and_the_last_one_stops_it(data_dir, other_process):
     assert process.is_running()
     assert connect(server).close() is None
     server.release()
-    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    assert ends(process)
 
 
 def test_a_killed_user_does_not_keep_it_alive(data_dir, other_process):
@@ -83,7 +97,7 @@ def test_a_killed_user_does_not_keep_it_alive(data_dir, other_process):
     other_process.kill()
     other_process.wait()
     server.release()
-    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    assert ends(process)
 
 
 def test_a_killed_server_recovers_what_was_committed(data_dir):
@@ -166,3 +180,32 @@ def test_programs_its_account_cannot_reach_are_copied(data_dir, monkeypatch):
         assert connect(server).close() is None
     finally:
         server.release()
+
+
+class TestAccount:
+    @pytest.fixture
+    def useradd(self, tmp_path, monkeypatch):
+        """A useradd that fails, as the real one does while another holds the lock on the list of accounts."""
+        program = tmp_path / "useradd"
+        program.write_text("#!/bin/sh\necho 'cannot lock /etc/passwd; try again later.' >&2; exit 1\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    def test_that_another_installation_makes_at_the_same_time_is_taken(self, useradd, monkeypatch):
+        known = pwd.getpwuid(os.getuid())
+        answers = iter([KeyError, KeyError, known])
+
+        def getpwnam(_name):
+            answer = next(answers)
+            if answer is KeyError:
+                raise KeyError
+            return answer
+
+        monkeypatch.setattr(pwd, "getpwnam", getpwnam)
+        assert postgres.account() == postgres.Account(uid=known.pw_uid, gid=known.pw_gid)
+
+    def test_that_cannot_be_made_is_told_with_what_to_do(self, useradd, monkeypatch):
+        monkeypatch.setattr(postgres, "ACCOUNT", "no-such-account")
+        monkeypatch.setattr(postgres, "ACCOUNT_ATTEMPTS", 2)
+        with pytest.raises(EmbeddedPostgresError, match=r"'no-such-account'.*ordinary user"):
+            postgres.account()

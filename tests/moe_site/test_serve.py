@@ -286,33 +286,52 @@ def _accepted(running, key):
     return httpx.get(f"{running.url}/v1/models", headers={"Authorization": f"Bearer {key}"}).is_success
 
 
+SENSELESS = {"EMBEDDED_MODELS": "maybe", "OLLAMA_BASE_URL": "gpu-box", "MAX_BODY_BYTES": "0"}
+
+
+@pytest.fixture(scope="module")
+def taken():
+    """A port that something else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def said(taken):
+    """What each start said that is refused; all run at the same time, for a port and a database are waited for."""
+    starts = {
+        "open door": (["--host", "0.0.0.0"], {"REQUIRE_API_KEY": "false"}),
+        "port": (["--port", str(taken)], {}),
+        "database": ([], {"DATABASE_URL": "postgres://nobody:x@127.0.0.1:1/none"}),
+    } | {name: ([], {name: value}) for name, value in SENSELESS.items()}
+    running = {name: refused_start(*arguments, **environment) for name, (arguments, environment) in starts.items()}
+    errors = {name: process.communicate(timeout=120)[1] for name, process in running.items()}
+    assert all(process.returncode for process in running.values()), errors
+    assert not any("Traceback" in text for text in errors.values()), errors
+    return errors
+
+
+def refused_start(*arguments, **environment):
+    command = [sys.executable, "manage.py", "serve", "--port", "0", *arguments]
+    environment = Served(new_data_dir(empty=True), environment=environment).environment
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
 class TestRefusedStarts:
-    def start(self, *arguments, **environment):
-        running = Served(new_data_dir(), environment=environment)
-        command = [sys.executable, "manage.py", "serve", "--port", "0", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=running.environment, capture_output=True, text=True, timeout=60)
-        assert done.returncode != 0
-        assert "Traceback" not in done.stderr
-        return done.stderr
+    def test_anonymous_clients_from_the_network(self, said):
+        assert "REQUIRE_API_KEY" in said["open door"]
 
-    def test_anonymous_clients_from_the_network(self):
-        assert "REQUIRE_API_KEY" in self.start("--host", "0.0.0.0", REQUIRE_API_KEY="false")
+    def test_a_port_in_use(self, said, taken):
+        assert f"127.0.0.1:{taken}" in said["port"]
+        assert "--port" in said["port"]
 
-    def test_a_port_in_use(self):
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-            message = self.start("--port", str(port))
-        assert f"127.0.0.1:{port}" in message
-        assert "--port" in message
+    def test_a_database_that_does_not_answer(self, said):
+        assert "DATABASE_URL" in said["database"]
 
-    def test_a_database_that_does_not_answer(self):
-        assert "DATABASE_URL" in self.start(DATABASE_URL="postgres://nobody:x@127.0.0.1:1/none")
-
-    @pytest.mark.parametrize(
-        ("name", "value"), [("EMBEDDED_MODELS", "maybe"), ("OLLAMA_BASE_URL", "gpu-box"), ("MAX_BODY_BYTES", "0")]
-    )
-    def test_a_setting_that_makes_no_sense(self, name, value):
-        assert name in self.start(**{name: value})
+    @pytest.mark.parametrize("name", SENSELESS)
+    def test_a_setting_that_makes_no_sense(self, said, name):
+        assert name in said[name]
 
 
 def test_ctrl_c_stops_cleanly():
@@ -323,18 +342,20 @@ def test_ctrl_c_stops_cleanly():
 
 
 def test_another_postgresql_and_several_workers():
-    server = EmbeddedPostgres(new_data_dir())
+    server = EmbeddedPostgres(new_data_dir(empty=True))
     server.acquire()
     environment = {"DATABASE_URL": f"postgres://postgres@/moe?host={server.socket_dir}", "REQUIRE_API_KEY": "false"}
     try:
-        running = Served(new_data_dir(), "--port", "0", "--workers", "2", environment=environment).start()
+        workers = ("--port", "0", "--workers", "2")
+        running = Served(new_data_dir(empty=True), *workers, environment=environment).start()
         try:
             assert not (running.data_dir / "postgres").exists()
             # Anonymous clients are let in on loopback; a change reaches every worker within two seconds.
             running.manage("shell", "-c", "from routing.models import Expert; Expert.objects.all().delete()")
             time.sleep(2)
             seen = {_models_seen(running) for _ in range(30)}
-            assert seen == {"auto,auto-fast,auto-best,auto-cheap,moe,cascade,all-MiniLM-L6-v2"}  # what is left needs no expert
+            # What is left needs no expert.
+            assert seen == {"auto,auto-fast,auto-best,auto-cheap,moe,cascade,all-MiniLM-L6-v2"}
         finally:
             assert running.stop() == 0
     finally:

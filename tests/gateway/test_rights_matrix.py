@@ -1,0 +1,448 @@
+"""Who may do what with the knowledge base, on every path: routes × kinds of callers × what a collection is open for.
+
+The routes are those that there are; one that stands in none of the tables below fails a test. What must come of a call
+follows from two numbers: the level that the route needs, and the level that the caller has.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from channels.db import database_sync_to_async
+from channels.routing import URLRouter
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from gateway.auth import keys
+from gateway.models import ApiKey
+from gateway.sources import token_of
+from knowledge.models import Chunk, ChunkEdit, Collection, Dismissal, Document, FileBatch, Grant, StoredFile
+from tests.gateway.ragshelf import TEXT, collection, document, job
+from tests.gateway.test_http import Connection
+from tests.knowledge.library import small_model
+
+READ, WRITE, MANAGE = 1, 2, 3
+STATES = {"hidden": 0, "readable": READ, "writable": WRITE, "manageable": MANAGE}
+"""Collections by what every key may do with them."""
+SECRET = "quokka"
+"""A word that stands in every text of every collection."""
+
+# --- the tables -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call that is about one collection: the level it needs, its body, and the statuses that mean it was done.
+
+    ``address`` takes the names of the collection's things; ``query`` likewise.
+    """
+
+    needs: int
+    address: str
+    body: Any = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    done: tuple[int, ...] = (200, 201, 202)
+
+
+def reads(address: str, **query: str) -> Call:
+    return Call(needs=READ, address=address, query=query)
+
+
+STORE = "v1/vector_stores/{store}"
+GUARDED: Mapping[tuple[str, str], tuple[Call, ...]] = {
+    ("GET", "v1/rag/collections/<str:slug>"): (reads("v1/rag/collections/{slug}"), reads("v1/rag/collections/{store}")),
+    ("PATCH", "v1/rag/collections/<str:slug>"): (
+        Call(needs=MANAGE, address="v1/rag/collections/{slug}", body={"name": "Changed"}),
+    ),
+    ("DELETE", "v1/rag/collections/<str:slug>"): (Call(needs=MANAGE, address="v1/rag/collections/{slug}"),),
+    ("GET", "v1/rag/collections/<str:slug>/archive"): (Call(needs=MANAGE, address="v1/rag/collections/{slug}/archive"),),
+    ("GET", "v1/rag/documents"): (reads("v1/rag/documents", collection="{slug}"),),
+    ("GET", "v1/rag/documents/<int:number>"): (reads("v1/rag/documents/{document}"),),
+    ("PATCH", "v1/rag/documents/<int:number>"): (
+        Call(needs=WRITE, address="v1/rag/documents/{document}", body={"metadata": {"a": 1}}),
+    ),
+    ("DELETE", "v1/rag/documents/<int:number>"): (Call(needs=WRITE, address="v1/rag/documents/{document}"),),
+    ("POST", "v1/rag/documents/<int:number>/reingest"): (
+        Call(needs=WRITE, address="v1/rag/documents/{document}/reingest"),
+    ),
+    ("GET", "v1/rag/documents/<int:number>/chunks"): (reads("v1/rag/documents/{document}/chunks"),),
+    ("GET", "v1/rag/documents/<int:number>/content"): (reads("v1/rag/documents/{document}/content"),),
+    ("GET", "v1/rag/jobs"): (reads("v1/rag/jobs", collection="{slug}"),),
+    ("GET", "v1/rag/jobs/<str:job_id>"): (reads("v1/rag/jobs/{job}"),),
+    ("DELETE", "v1/rag/jobs/<str:job_id>"): (Call(needs=WRITE, address="v1/rag/jobs/{job}"),),
+    ("GET", "v1/files/<str:file_id>"): (reads("v1/files/{file}"), reads("v1/files/{plain}")),
+    ("GET", "v1/files/<str:file_id>/content"): (reads("v1/files/{file}/content"), reads("v1/files/{plain}/content")),
+    ("DELETE", "v1/files/<str:file_id>"): (Call(needs=WRITE, address="v1/files/{plain}"),),
+    ("GET", "v1/vector_stores/<str:store>"): (reads(STORE), reads("v1/vector_stores/{slug}")),
+    ("POST", "v1/vector_stores/<str:store>"): (Call(needs=MANAGE, address=STORE, body={"name": "Changed"}),),
+    ("DELETE", "v1/vector_stores/<str:store>"): (Call(needs=MANAGE, address=STORE),),
+    ("GET", "v1/vector_stores/<str:store>/files"): (reads(f"{STORE}/files"),),
+    ("POST", "v1/vector_stores/<str:store>/files"): (
+        Call(needs=WRITE, address=f"{STORE}/files", body={"file_id": "{own}"}),
+        Call(needs=WRITE, address=f"{STORE}/files", body={"file_id": "{plain}"}),
+    ),
+    ("GET", "v1/vector_stores/<str:store>/files/<str:file>"): (
+        reads(f"{STORE}/files/{{file}}"),
+        reads(f"{STORE}/files/{{plain}}"),
+    ),
+    ("POST", "v1/vector_stores/<str:store>/files/<str:file>"): (
+        Call(needs=WRITE, address=f"{STORE}/files/{{file}}", body={"attributes": {"a": "b"}}),
+    ),
+    ("DELETE", "v1/vector_stores/<str:store>/files/<str:file>"): (
+        Call(needs=WRITE, address=f"{STORE}/files/{{file}}"),
+    ),
+    ("GET", "v1/vector_stores/<str:store>/files/<str:file>/content"): (reads(f"{STORE}/files/{{file}}/content"),),
+    ("POST", "v1/vector_stores/<str:store>/file_batches"): (
+        Call(needs=WRITE, address=f"{STORE}/file_batches", body={"file_ids": ["{own}"]}),
+    ),
+    ("GET", "v1/vector_stores/<str:store>/file_batches/<str:batch>"): (reads(f"{STORE}/file_batches/{{batch}}"),),
+    ("POST", "v1/vector_stores/<str:store>/file_batches/<str:batch>/cancel"): (
+        Call(needs=WRITE, address=f"{STORE}/file_batches/{{batch}}/cancel"),
+    ),
+    ("GET", "v1/vector_stores/<str:store>/file_batches/<str:batch>/files"): (
+        reads(f"{STORE}/file_batches/{{batch}}/files"),
+    ),
+}
+"""Calls about one collection. Who may not read it is told that it is not there, who may not do more is told so."""
+
+OF_ITS_OWN = {("GET", "v1/rag/collections/<str:slug>/archive")}
+"""What reads the database in a transaction of its own, and so is not undone afterwards."""
+
+LISTS: Mapping[tuple[str, str], str] = {
+    ("GET", "v1/rag/collections"): "slug",
+    ("GET", "v1/rag/documents"): "collection",
+    ("GET", "v1/rag/jobs"): "collection",
+    ("GET", "v1/files"): "filename",
+    ("GET", "v1/vector_stores"): "name",
+}
+"""Lists, and the field of their objects that tells the collection. They hold what may be read."""
+
+MAKING: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("POST", "v1/rag/collections"): {"slug": "new"},
+    ("POST", "v1/vector_stores"): {"name": "new"},
+    ("POST", "v1/files"): {},
+    ("POST", "v1/rag/collections/import"): {},
+}
+"""What any key may make; what is made is its own. They need a key, and no collection."""
+
+ANY_KEY = {("GET", "v1/rag/embedding-models"), ("GET", "v1/models"), ("GET", "v1/models/<path:name>")}
+"""What every key may look at: no texts."""
+
+SIGNED = {("GET", "sources/<str:token>")}
+"""What opens by a signature instead of a key."""
+
+DOORS: Mapping[tuple[str, str], str] = {
+    ("POST", "v1/rag/search"): "search",
+    ("GET", "v1/rag/search"): "search",
+    ("POST", "v1/rag/ingest"): "ingest",
+    ("POST", "v1/vector_stores/<str:store>/search"): "store search",
+    ("POST", "v1/chat/completions"): "chat",
+    ("POST", "api/chat"): "chat",
+    ("POST", "api/generate"): "chat",
+    ("POST", "v1/route"): "evidence",
+}
+"""Doors that wait, which are not Django's: tested with a database that their threads see."""
+
+ELSEWHERE = {
+    ("GET", ""),
+    ("GET", "health/live"),
+    ("GET", "health/ready"),
+    ("GET", "metrics"),
+    ("POST", "v1/completions"),
+    ("POST", "v1/embeddings"),
+    ("POST", "v1/feedback"),
+    ("POST", "api/embed"),
+    ("POST", "api/embeddings"),
+    ("GET", "api/tags"),
+    ("POST", "api/show"),
+    ("GET", "api/ps"),
+    ("GET", "api/version"),
+    ("*", r"^api/(?:pull|push|create|copy|delete|blobs)\b"),
+    ("*", "^api/"),
+}
+"""What has nothing to do with the knowledge base."""
+
+
+# --- the routes that there are ----------------------------------------------------------------------------------
+
+
+def views(patterns: list[Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the methods and routes of Django's side, admin aside."""
+    for pattern in patterns:
+        route = f"{before}{pattern.pattern}"
+        if isinstance(pattern, URLResolver):
+            yield from () if route == "admin/" else views(pattern.url_patterns, route)
+            continue
+        view = getattr(pattern.callback, "cls", None)
+        names = [name for name in view.http_method_names if hasattr(view, name)] if view else ["get"]
+        yield from ((name.upper(), route) for name in names if name not in ("options", "head"))
+
+
+def served_doors() -> Iterator[tuple[str, str]]:
+    """Yield the methods and routes of the consumers."""
+    for pattern in router().routes:
+        consumer = getattr(pattern.callback, "consumer_class", None)
+        if consumer is None:
+            continue  # Django itself
+        route = str(pattern.pattern)
+        if route.startswith("^"):
+            yield "*", route
+            continue
+        yield from ((method, route) for method in consumer.methods if method != "HEAD")
+
+
+def router() -> URLRouter:
+    from moe_site.asgi import application
+
+    found: URLRouter = application.application.application_mapping["http"]
+    return found
+
+
+TABLES = (GUARDED, LISTS, MAKING, ANY_KEY, SIGNED, DOORS, ELSEWHERE)
+
+
+def test_every_route_stands_in_a_table():
+    routes = {*views(get_resolver().url_patterns), *served_doors()}
+    known = {route for table in TABLES for route in table}
+    assert routes - known == set(), "Say in one of the tables above who may use it."
+    assert known - routes == set(), "It is not there any more."
+
+
+# --- who calls --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Who:
+    """A kind of caller: its Authorization header, and what it was granted; None: it is not let in."""
+
+    name: str
+    authorization: str | None
+    granted: int | None
+    own: str = ""
+
+    def may(self, everyone: int) -> int | None:
+        return None if self.granted is None else max(self.granted, everyone)
+
+
+def callers(collections: list[Collection]) -> list[Who]:
+    """Make the kinds of callers, and grant them what they have in every one of ``collections``."""
+    found = [
+        Who(name="nobody", authorization=None, granted=None),
+        Who(name="another scheme", authorization="Basic Zm9vOmJhcg==", granted=None),
+        Who(name="a wrong key", authorization="Bearer sk-moe-wrong", granted=None),
+    ]
+    now = timezone.now()
+    for name, fields in (("revoked", {"revoked_at": now}), ("expired", {"expires_at": now - timedelta(days=1)})):
+        row, text = ApiKey.objects.issue(name=name, group="managers")
+        ApiKey.objects.filter(pk=row.pk).update(**fields)
+        for one in collections:
+            Grant.objects.create(collection=one, key=row, level=MANAGE)
+        found.append(Who(name=name, authorization=f"Bearer {text}", granted=None))
+    for name, group, level, by_group in (
+        ("ungranted", "", 0, False),
+        ("another group", "strangers", 0, False),
+        ("granted read", "", READ, False),
+        ("granted write", "", WRITE, False),
+        ("granted manage", "", MANAGE, False),
+        ("readers", "readers", READ, True),
+        ("writers", "writers", WRITE, True),
+        ("managers", "managers", MANAGE, True),
+        ("reader of the writers", "writers", WRITE, False),
+    ):
+        row, text = ApiKey.objects.issue(name=name, group=group)
+        for one in collections:
+            if by_group:
+                Grant.objects.create(collection=one, group=group, level=level)
+            elif level:  # the last has two grants, of which the higher counts
+                Grant.objects.create(collection=one, key=row, level=READ if group else level)
+        found.append(Who(name=name, authorization=f"Bearer {text}", granted=level, own=str(row.pk)))
+    keys.forget()
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Collections of all four kinds, each with a document of an uploaded file, one without, a batch and a job."""
+
+    who: list[Who]
+    names: Mapping[str, Mapping[str, str]]
+
+    def named(self, state: str, who: Who) -> Mapping[str, str]:
+        return {**self.names[state], "own": self.names["files"].get(who.own, "file-" + "0" * 32)}
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest) -> World:
+    route = getattr(getattr(request.node, "callspec", None), "params", {}).get("route")
+    request.getfixturevalue("transactional_db" if route in OF_ITS_OWN else "db")
+    return made()
+
+
+def made() -> World:
+    names: dict[str, dict[str, str]] = {}
+    rows = []
+    for state, everyone in STATES.items():
+        row = collection(state, everyone=everyone, embedding_model=small_model(), mode="text", language="en")
+        text = f"{SECRET} {state}. {TEXT}"
+        plain, of_file = document(row, f"{state}-plain.md", text=text), document(row, f"{state}.md", text=f"File. {text}")
+        content = of_file.revisions.get().content
+        file = StoredFile.objects.create(name=state, purpose="assistants", content=content, size=content.size, group="x")
+        Document.objects.filter(pk=of_file.pk).update(file=file)
+        batch = FileBatch.objects.create(collection=row)
+        batch.documents.add(of_file)
+        names[state] = {
+            "slug": state,
+            "store": row.public_id,
+            "document": str(plain.pk),
+            "plain": plain.public_id,
+            "file": file.public_id,
+            "batch": batch.public_id,
+            "job": str(job(row, document=plain).pk),
+        }
+        rows.append(row)
+    who = callers(rows)
+    names["files"] = {one.own: _uploaded(one) for one in who if one.own}
+    return World(who=who, names=names)
+
+
+def _uploaded(who: Who) -> str:
+    key = ApiKey.objects.get(pk=who.own)
+    content = Document.objects.first().revisions.get().content
+    file = StoredFile.objects.create(name="own", purpose="assistants", content=content, size=1, key=key, group=key.group)
+    return file.public_id
+
+
+def filled(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return value.format(**names)
+    if isinstance(value, dict):
+        return {name: filled(one, names) for name, one in value.items()}
+    return [filled(one, names) for one in value] if isinstance(value, list) else value
+
+
+def asked(method: str, call: Call, names: Mapping[str, str], who: Who) -> tuple[int, bytes]:
+    """Return the status and the body of an answer, after which nothing has happened."""
+    headers = {"Authorization": who.authorization} if who.authorization else {}
+    with transaction.atomic() if method != "GET" else nullcontext():
+        response = Client(headers=headers).generic(
+            method,
+            f"/{call.address.format(**names)}",
+            data=b"" if call.body is None else json.dumps(filled(call.body, names)).encode(),
+            content_type="application/json",
+            query_params=filled(dict(call.query), names),
+        )
+        body = b"".join(response) if response.streaming else response.content
+        if method != "GET":
+            transaction.set_rollback(True)
+    return response.status_code, body
+
+
+def expected(needs: int, has: int | None) -> int:
+    """Return the status of what is refused, 0 where it is done."""
+    if has is None:
+        return 401
+    return 404 if has < READ else 403 if has < needs else 0
+
+
+# --- calls about one collection ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=lambda route: " ".join(route))
+def test_a_call_is_answered_by_what_the_caller_may(world, route):
+    method, wrong = route[0], []
+    for call in GUARDED[route]:
+        for state, everyone in STATES.items():
+            for who in world.who:
+                status, body = asked(method, call, world.named(state, who), who)
+                refusal = expected(call.needs, who.may(everyone))
+                if status != refusal if refusal else status not in call.done:
+                    wrong.append(f"{who.name} on a {state} one: {status} instead of {refusal or call.done} ({body[:200]!r})")
+                if refusal and SECRET.encode() in body:
+                    wrong.append(f"{who.name} on a {state} one is told of its texts")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=lambda route: " ".join(route))
+def test_what_is_hidden_answers_like_what_is_not_there(world, route):
+    stranger = next(who for who in world.who if who.name == "ungranted")
+    hidden = world.named("hidden", stranger)
+    for call in GUARDED[route]:
+        nothing = {"slug": "hidxxx", "document": "999999999", "job": "00000000-0000-4000-8000-000000000000"}
+        nothing |= {name: re.sub("[0-9a-f]{32}$", "0" * 32, hidden[name]) for name in ("store", "file", "plain", "batch")}
+        nothing["own"] = hidden["own"]
+        there, missing = asked(route[0], call, hidden, stranger), asked(route[0], call, nothing, stranger)
+        said = there[1].decode()
+        for name in nothing:
+            said = said.replace(hidden[name], nothing[name])
+        assert (there[0], said) == (missing[0], missing[1].decode())
+
+
+# --- lists, and what is made ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", LISTS, ids=lambda route: " ".join(route))
+def test_lists_hold_what_may_be_read_and_nothing_else(world, route):
+    for who in world.who:
+        status, body = asked(route[0], Call(needs=READ, address=route[1]), {}, who)
+        if who.granted is None:
+            assert (status, SECRET.encode() in body) == (401, False)
+            continue
+        listed = {one[LISTS[route]] for one in json.loads(body)["data"]} - {"own"}
+        assert listed == {state for state, everyone in STATES.items() if who.may(everyone)}, who.name
+
+
+@pytest.mark.parametrize("route", [*MAKING, *sorted(ANY_KEY)], ids=lambda route: " ".join(route))
+def test_a_key_is_needed_everywhere(world, route):
+    for who in world.who:
+        address = route[1].replace("<path:name>", "auto")
+        body = MAKING.get(route) or None
+        status, _ = asked(route[0], Call(needs=0, address=address, body=body), {}, who)
+        assert (status == 401) == (who.granted is None), who.name
+
+
+def test_what_somebody_uploads_is_nobody_else_s(world):
+    owner, other = (next(who for who in world.who if who.name == name) for name in ("granted read", "granted manage"))
+    client = Client(headers={"Authorization": owner.authorization})
+    made = client.post("/v1/files", {"file": SimpleUploadedFile("a.txt", b"mine"), "purpose": "assistants"}).json()
+    for method, address in (("GET", ""), ("GET", "/content"), ("DELETE", "")):
+        call = Call(needs=READ, address=f"v1/files/{made['id']}{address}")
+        assert asked(method, call, {}, other)[0] == 404
+        assert asked(method, call, {}, owner)[0] == 200
+
+
+# --- the viewer of sources --------------------------------------------------------------------------------------
+
+
+def test_a_source_opens_by_its_signature_alone(world):
+    row = Document.objects.get(pk=world.names["hidden"]["document"])
+    chunks = tuple(row.chunks.values_list("pk", flat=True))
+    token = token_of(row.pk, 1, chunks)
+    other = token_of(row.pk, 2, chunks)
+    altered = f"{other.rpartition('.')[0]}.{token.rpartition('.')[2]}"
+    for who in world.who:
+        status, body = asked("GET", Call(needs=0, address=f"sources/{token}"), {}, who)
+        assert (status, SECRET.encode() in body) == (200, True)
+        for wrong in (altered, token[:-1], f"{row.pk}", "x"):
+            status, body = asked("GET", Call(needs=0, address=f"sources/{wrong}"), {}, who)
+            assert (status, SECRET.encode() in body) == (404, False)
+
+
+# --- the doors that wait ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_world(transactional_db: None) -> World:
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers CASCADE")
+    return made()
