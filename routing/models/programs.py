@@ -30,6 +30,11 @@ class RouterProgram(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL
     )
     active = models.BooleanField(default=False, editable=False)
+    shown_to_help_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When it was last switched on because it was better than what was on: going back to it is free.",
+    )
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.RUNNING, editable=False)
     progress = models.TextField(
         blank=True, default="", editable=False, help_text="How far compiling is, or how it ended."

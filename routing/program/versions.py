@@ -83,13 +83,16 @@ def gains(version: RouterProgram) -> list[Gain]:
 
 
 def reason_against(version: RouterProgram) -> str:
-    """Return in a sentence why ``version`` should not be switched on, "" where nothing speaks against it."""
+    """Return in a sentence why ``version`` should not be switched on, "" where nothing speaks against it.
+
+    One that was shown to help before need not be better than the one that took its place: that is what going back is.
+    """
     if version.status != RouterProgram.Status.DONE:
         return f"{version} {version.get_status_display()}; only a version that was compiled and evaluated can decide."
     found = gains(version)
     if not found or found[0].numbers["count"] < FEWEST_HELD_OUT:
         return f"{version} was not measured on at least {FEWEST_HELD_OUT} held-out examples."
-    for gain in found:
+    for gain in found[:1] if version.shown_to_help_at else found:
         if gain.numbers["count"] < FEWEST_HELD_OUT:
             return (
                 f"{version} and {gain.over}, were not measured on the same examples. Compile it anew, or deactivate "
@@ -112,9 +115,11 @@ def program_activate(version: RouterProgram, *, force: bool = False) -> None:
             raise NotShownToHelp(reason)
         noted = f"{timezone.localdate():%Y-%m-%d}: activated by force. {reason}"
         version.note = f"{version.note}\n{noted}".strip()
+    else:
+        version.shown_to_help_at = timezone.now()
     RouterProgram.objects.filter(active=True).exclude(pk=version.pk).update(active=False)
     version.active = True
-    version.save(update_fields=["active", "note"])
+    version.save(update_fields=["active", "note", "shown_to_help_at"])
 
 
 def check(version: RouterProgram) -> None:

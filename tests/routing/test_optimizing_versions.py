@@ -61,6 +61,18 @@ def test_it_must_also_be_better_than_the_one_that_is_on():
     assert active() == [better]
 
 
+def test_going_back_to_one_that_was_shown_to_help_needs_no_force_and_to_a_forced_one_does():
+    first, second, bad = measured_program(30), measured_program(40), measured_program(0)
+    program_activate(first)
+    program_activate(second)
+    program_activate(first)
+    assert active() == [first]
+    program_activate(bad, force=True)
+    program_activate(second)
+    with pytest.raises(NotShownToHelp):
+        program_activate(bad)
+
+
 def test_better_than_a_bad_program_is_not_enough():
     measured_program(0, active=True)
     assert "the classifier alone" in reason_against(measured_program(12))
