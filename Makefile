@@ -22,7 +22,7 @@ run: setup ## Start everything on http://127.0.0.1:8000
 	@exec $(BIN)/python manage.py serve
 
 test: setup ## Run the test suite on its own embedded services
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 clients: setup .venv-clients/.installed ## Install the clients that tests/clients runs (Node.js is optional)
 	@if command -v npm >/dev/null; then cd tests/clients && npm install --no-audit --no-fund --no-package-lock --silent; else echo "npm was not found: tests with Node clients will be skipped"; fi

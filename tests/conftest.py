@@ -64,6 +64,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         migrated = _set_aside(cursor)
+        cursor.execute("ALTER SYSTEM SET fsync = off")  # nobody needs this database after a crash
+        cursor.execute("SELECT pg_reload_conf()")
 
     def sql_flush(self: DatabaseOperations, style: Any, tables: Sequence[str], **options: bool) -> list[str]:
         names = [self.quote_name(table) for table in tables]

@@ -13,6 +13,7 @@ from routing.catalog import Expert
 
 HEAD, TAIL = 900, 300
 """Characters of the last message: what is wanted stands at its beginning or its end, material in the middle."""
+LONGEST_REASON = 120  # characters; a small model writes on and on if it may
 EARLIER_TURNS, LONGEST_EARLIER = 2, 160
 LONGEST_DESCRIPTION = 240
 OPENED, CLOSED = "<conversation>", "</conversation>"
@@ -54,7 +55,7 @@ def schema_for(permitted: Iterable[str]) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "expert": {"type": "string", "enum": list(permitted)},
         "confidence": {"type": "number"},  # without bounds: not every server's grammar knows them
-        "reason": {"type": "string"},
+        "reason": {"type": "string", "maxLength": LONGEST_REASON},
     }
     return {
         "type": "object",

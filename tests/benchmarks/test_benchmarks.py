@@ -13,7 +13,7 @@ CHAT, STREAM = Case(connections=2), Case(connections=2, stream=True, tokens=50)
 
 @pytest.mark.served
 def test_a_short_run_has_every_figure():
-    report = run(Plan(seconds=0.4, rounds=1, cases=(CHAT, STREAM), litellm=False), new_data_dir())
+    report = run(Plan(seconds=0.4, rounds=1, cases=(CHAT, STREAM), litellm=False), new_data_dir(empty=True))
 
     assert list(report.errors()) == []
     assert report.targets() == ["gateway", "stub"]
