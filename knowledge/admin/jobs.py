@@ -5,7 +5,14 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -68,11 +75,14 @@ class ProgressPages(admin.ModelAdmin):
 
     def work_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         """Cancel one job or try it again, and go back to its page."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_work_permission(request):
+            raise PermissionDenied
         job = self.get_object(request, str(pk))
         if job is None:
             raise Http404("There is no such job.")
-        if request.method == "POST":
-            self._do(request, IngestionJob.objects.filter(pk=job.pk).select_related("collection", "document"))
+        self._do(request, IngestionJob.objects.filter(pk=job.pk).select_related("collection", "document"))
         return HttpResponseRedirect(reverse("admin:knowledge_ingestionjob_change", args=[pk]))
 
     def _do(self, request: HttpRequest, jobs: JobQuerySet) -> None:

@@ -1,12 +1,14 @@
 """Rows into their tables by COPY, with every column as it is given: nothing is stamped with today's date."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connection
 from django.db.models import Field
 
 from knowledge.archive.tables import Table
+from knowledge.models import StoredContent
 
 
 def ids_fresh(table: Table, number: int) -> Iterator[int]:
@@ -27,6 +29,21 @@ def rows_write(table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
     with connection.cursor() as cursor, cursor.copy(f"COPY {name} ({names}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row([_stored(one, row[one.name]) for one in columns])
+
+
+def contents_write(rows: Sequence[StoredContent], dates: Mapping[str, dt.datetime]) -> None:
+    """Store originals, and lock those that are there already; ``dates`` say since when new ones are kept."""
+    StoredContent.objects.bulk_create(rows, update_conflicts=True, unique_fields=["sha256"], update_fields=["size"])
+    new = [row.pk for row in rows if row.pk in dates]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE knowledge_storedcontent AS content SET created_at = given.created_at
+            FROM unnest(%s::text[], %s::timestamptz[]) AS given (sha256, created_at)
+            WHERE content.sha256 = given.sha256
+            """,
+            [new, [dates[sha256] for sha256 in new]],
+        )
 
 
 def _stored(column: "Field[Any, Any]", value: Any) -> Any:

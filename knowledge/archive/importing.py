@@ -11,7 +11,7 @@ import psycopg
 from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from knowledge.archive.bulk import ids_fresh, rows_write
+from knowledge.archive.bulk import contents_write, ids_fresh, rows_write
 from knowledge.archive.checking import Checked, check
 from knowledge.archive.layout import CONTENTS
 from knowledge.archive.planning import Plan, planned
@@ -34,7 +34,7 @@ from knowledge.archive.tables import (
 from knowledge.archive.translating import INSIDE, Renumbered
 from knowledge.archive.vectors import vectors_write
 from knowledge.beside import filling_add
-from knowledge.documents import content_store, job_add
+from knowledge.documents import job_add
 from knowledge.exceptions import BadArchive
 from knowledge.flagging import flags_renew_all
 from knowledge.jobs import document_settle
@@ -57,6 +57,8 @@ logger = logging.getLogger("knowledge")
 
 BATCH = 500
 """Rows held in memory at a time."""
+BATCH_BYTES = 1024 * 1024
+"""Of originals; one that is larger is held alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,16 @@ def collection_import(*, file: BinaryIO, slug: str = "", as_administrator: bool 
         except (DataError, psycopg.DataError) as error:
             raise BadArchive("Texts in it cannot be stored. Export the collection again.") from error
     logger.info("imported slug=%s chunks=%d", plan.slug, found.count("chunks"))
-    if not connection.in_atomic_block:  # an index is built beside what goes on
-        index_if_large(collection.embedding_model)
+    if not connection.in_atomic_block:
+        _settle(collection)
     return _imported(found, plan, collection, watching=as_administrator)
+
+
+def _settle(collection: Collection) -> None:
+    """Have the database know what came, so that it plans searches as where it came from, and index it if it is much."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE knowledge_document, knowledge_chunk, knowledge_embedding, knowledge_posting")
+    index_if_large(collection.embedding_model)
 
 
 def _imported(found: Checked, plan: Plan, collection: Collection | None, *, watching: bool = True) -> Imported:
@@ -271,11 +280,16 @@ class _Import:
     def _originals(self) -> None:
         """Store the bytes, late: rows of contents that are here already are locked, and others may wait for them."""
         here = set(StoredContent.objects.filter(pk__in=self._found.contents).values_list("pk", flat=True))
-        dates = {row["sha256"]: row["created_at"] for row in self._content_rows()}
-        for sha256 in sorted(self._found.contents):
-            content_store(self._archive.original(sha256), sha256)
-            if sha256 not in here:
-                StoredContent.objects.filter(pk=sha256).update(created_at=dates[sha256])
+        dates = {row["sha256"]: row["created_at"] for row in self._content_rows() if row["sha256"] not in here}
+        batch: list[StoredContent] = []
+        held = 0
+        for sha256, size in sorted(self._found.contents.items()):
+            if batch and held + size > BATCH_BYTES:
+                contents_write(batch, dates)
+                batch, held = [], 0
+            batch.append(StoredContent(sha256=sha256, data=self._archive.original(sha256), size=size))
+            held += size
+        contents_write(batch, dates)
 
     def _content_rows(self) -> Iterable[Row]:
         return (checked(ORIGINALS, row, where) for where, row in self._archive.rows(CONTENTS))

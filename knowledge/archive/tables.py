@@ -129,9 +129,7 @@ WATCHED = Table(
     model=WatchedSource,
     rows=_where(WatchedSource, "collection"),
     references={"collection": COLLECTION},
-    left_out=frozenset(
-        {"seen", "last_looked_at", "next_look_at", "looking_until", "accepts_loss", "outcome", "error"}
-    ),
+    left_out=frozenset({"seen", "last_looked_at", "next_look_at", "looking_until", "accepts_loss", "outcome", "error"}),
 )
 ORIGINALS = Table(
     name=CONTENTS,

@@ -73,12 +73,12 @@ def changes(listing: Listing, known: Known) -> Changes:
     )
 
 
-def loss(found: Changes, known: Known) -> str:
-    """Return why so much being gone is not believed, in a sentence; empty where it is."""
+def loss(gone: int, known: Known) -> str:
+    """Return why it is not believed that so many documents are gone, in a sentence; empty where it is."""
     there = sum(not missing for missing in known.documents.values())
-    if len(found.gone) <= FEWEST_LOST or len(found.gone) <= MOST_LOST * there:
+    if gone <= FEWEST_LOST or gone <= MOST_LOST * there:
         return ""
     return (
-        f"{len(found.gone):,} of its {there:,} documents are not there any more. That looks like a failure of the "
+        f"{gone:,} of its {there:,} documents are not there any more. That looks like a failure of the "
         f"source, so nothing was marked as gone. If it is meant, choose '{BELIEVE}'."
     )

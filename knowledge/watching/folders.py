@@ -23,6 +23,7 @@ class Folder:
         self._pattern = pattern
         self._links = 0
         self._unreadable: list[str] = []
+        self._stopped = False
 
     def listing(self) -> Listing:
         """Return the files that can hold text. Raises SourceFailed."""
@@ -58,6 +59,10 @@ class Folder:
             raise ItemFailed(f"it cannot be read: {error.strerror}") from error
         return Incoming(source=source, name=path.name, data=data)
 
+    def stop(self) -> None:
+        """End a listing that nobody waits for any more."""
+        self._stopped = True
+
     def _files(self, folder: Path) -> Iterator[tuple[str, os.stat_result]]:
         """Yield files below a folder with their paths in the source, hidden ones apart."""
         try:
@@ -66,6 +71,8 @@ class Folder:
             self._unreadable.append(folder.name)
             return
         for entry in entries:
+            if self._stopped:
+                return
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):

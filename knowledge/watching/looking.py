@@ -38,7 +38,7 @@ SHOWN_PROBLEMS = 5
 class Look:
     """How a look went: ``counts`` by what became of documents, ``notes`` in whole sentences, ``seen`` for the next.
 
-    With an ``error`` nothing was done, and ``seen`` is None.
+    ``error`` says why it was no good look; where nothing was done for it, ``seen`` is None.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Look:
     @property
     def sentence(self) -> str:
         told = [f"{number:,} {what}" for what, number in self.counts.items() if number]
-        first = f"{', '.join(told).capitalize()}." if told else "Nothing had changed."
+        first = f"{', '.join(told)}." if told else "Nothing had changed."
         return " ".join((first, *self.notes))
 
 
@@ -83,7 +83,7 @@ async def look(source: WatchedSource, *, equipment: Equipment) -> Look:
         listing = await place.listing()
         known = await in_thread(_known)(source)
         found = changes(listing, known)
-        if (sentence := loss(found, known)) and not source.accepts_loss:
+        if (sentence := loss(len(found.gone), known)) and not source.accepts_loss:
             raise SourceFailed(sentence)
         return await _Reading(source, place, listing, known).run(found)
     except SourceFailed as error:
@@ -103,7 +103,7 @@ async def preview(source: WatchedSource, *, equipment: Equipment) -> Preview:
     listing = await place.listing()
     known = await in_thread(_known)(source)
     found = changes(listing, known)
-    return Preview(changes=found, notes=listing.notes, loss=loss(found, known))
+    return Preview(changes=found, notes=listing.notes, loss=loss(len(found.gone), known))
 
 
 class _Reading:
@@ -120,22 +120,27 @@ class _Reading:
         self._seen = {item: stamp for item, stamp in known.seen.items() if item in listing.stamps}
 
     async def run(self, found: Changes) -> Look:
-        ends, left = time.monotonic() + LOOK_SECONDS, 0
+        ends, unread = time.monotonic() + LOOK_SECONDS, set(found.to_read)
         for item in found.to_read:
             if time.monotonic() > ends:
-                left += 1
-                continue
+                break
             try:
                 await self._read(item)
             except ItemFailed as error:
                 self._failed(item, error)
             else:
                 self._seen[item] = self._listing.stamps[item]
-        back = [item for item in found.back if item not in self._gone]
+                unread.discard(item)
+        back = [item for item in found.back if item not in unread]
+        left = len(unread) - len(self._problems) - len(self._gone)
         gone = {*found.gone, *(item for item in self._gone if self._known.documents.get(item) is False)}
+        doubt = "" if self._source.accepts_loss else loss(len(gone), self._known)
+        if doubt:
+            gone = set(found.gone)
         await in_thread(_mark)(self._source, gone, back)
         self._counts["gone"], self._counts["back"] = len(gone), len(back)
-        return Look(counts=self._told(), notes=(*self._listing.notes, *self._notes(left)), seen=self._seen)
+        notes = (*self._listing.notes, *self._notes(left))
+        return Look(counts=self._told(), notes=notes, seen=self._seen, error=doubt)
 
     async def _read(self, item: str) -> None:
         incoming = await self._place.bring(item)
@@ -154,8 +159,8 @@ class _Reading:
 
     def _told(self) -> Mapping[str, int]:
         return {
-            "new documents": self._counts["created"],
-            "changed ones": self._counts["updated"],
+            "new": self._counts["created"],
+            "changed": self._counts["updated"],
             "not there any more": self._counts["gone"],
             "there again": self._counts["back"],
         }
@@ -183,7 +188,11 @@ class _InThread:
         return self.place.reason
 
     async def listing(self) -> Listing:
-        return await asyncio.to_thread(self.place.listing)
+        try:
+            return await asyncio.to_thread(self.place.listing)
+        except asyncio.CancelledError:
+            self.place.stop()
+            raise
 
     async def bring(self, source: str) -> Incoming | None:
         return await asyncio.to_thread(self.place.bring, source)

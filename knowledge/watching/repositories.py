@@ -7,6 +7,7 @@ for a password, and reads no configuration but what it is given here.
 import os
 import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ class Repository:
         self._addresses = addresses
         self._files: dict[str, tuple[str, int]] = {}
         self._commit = ""
+        self._running: subprocess.Popen[bytes] | None = None
 
     @property
     def reason(self) -> str:
@@ -98,6 +100,11 @@ class Repository:
             raise ItemFailed("it is kept by git-lfs, which is not read")
         return Incoming(source=source, name=source.rpartition("/")[2], data=data)
 
+    def stop(self) -> None:
+        """End what git does, as nobody waits for it any more."""
+        if (running := self._running) is not None and running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+
     def _is_meant(self, path: str) -> bool:
         parts = path.split("/")
         is_hidden = any(part.startswith(".") for part in parts)
@@ -121,7 +128,7 @@ class Repository:
         if program is None:
             raise SourceFailed("The git program is not installed on this machine. Install it, or watch a folder.")
         settings = [part for name, value in self._settings().items() for part in ("-c", f"{name}={value}")]
-        running = subprocess.Popen(
+        self._running = running = subprocess.Popen(
             [program, *settings, *arguments],
             cwd=self._folder,
             env=self._environment(),
@@ -175,7 +182,7 @@ def clones_forget(parent: Path, kept: Container[int]) -> None:
 def _end(running: "subprocess.Popen[bytes]") -> None:
     """End a program that still runs, with those that it started."""
     if running.poll() is None:
-        os.killpg(running.pid, 9)
+        os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
 
 

@@ -553,7 +553,6 @@ class TestDamaged:
             (lambda members: members.update({"extra.jsonl": b"{}\n"}), "no archive of this version"),
             (lambda members: members.pop("chunks.jsonl"), "missing in it"),
         ],
-        ids=str,
     )
     def test_it_is_refused_with_the_reason_and_nothing_is_written(self, file, change, words):
         contents = StoredContent.objects.count()

@@ -5,7 +5,7 @@ from routing.program.measuring import Outcome
 from routing.program.versions import program_keep
 
 INSTRUCTIONS = "Choose the expert by <what> is wanted."
-STATE = {
+STATE: dict[str, object] = {
     "choose": {
         "traces": [],
         "train": [],
