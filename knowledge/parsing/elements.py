@@ -1,5 +1,6 @@
 """A tree of HTML elements as blocks. Iterative: a page may nest deeper than Python recurses."""
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ BLOCKS = frozenset((
 LISTS = frozenset(("ul", "ol", "dl", "menu"))
 ITEMS = frozenset(("li", "dt", "dd"))
 CELLS = frozenset(("td", "th"))
+# What no reader of the page sees was not written for readers.
+_UNSEEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|(?:opacity|font-size)\s*:\s*0(?:\.0*)?(?![\d.])")
 BREAK = "\v"  # stays a line's end when white space is collapsed
 LEAST_CAPTION = 3  # words; what an image shows, not that it is a logo
 
@@ -77,7 +80,7 @@ class _Walk:
     def _is_skipped(self, element: "_Element", name: str) -> bool:
         if not name or name in SKIPPED or name in self._without:
             return True
-        if element.get("hidden") is not None or "display:none" in (element.get("style") or "").replace(" ", ""):
+        if element.get("hidden") is not None or _UNSEEN.search((element.get("style") or "").lower()):
             return True
         return bool(self._without) and (element.get("role") or "").lower() in AROUND_ROLES
 

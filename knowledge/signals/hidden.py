@@ -4,7 +4,7 @@ import re
 
 # A flag of a part of a country, such as Scotland's, is a black flag and its code in tag characters.
 _FLAGS = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{2,6}\U000e007f")
-_TAGS = re.compile("[\U000e0000-\U000e007f]")
+_TAGS = re.compile("[\U000e0000-\U000e007f]+")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{3,}")
 # Runs of what has no width or only looks empty. Joiners alone are how some scripts are written.
 _RUN = re.compile("[\u200b-\u200d\u2060-\u2064\ufeff\u180e]{4,}|[\u115f\u1160\u3164\uffa0\u2800]{4,}")
@@ -37,10 +37,9 @@ def hidden(text: str) -> frozenset[str]:
 
 def without_hidden(text: str) -> str:
     """Return ``text`` as a model may read it: tag characters as the letters they stand for, others left out."""
-    spelled = _TAGS.sub(lambda match: _letter(match[0]), _FLAGS.sub("", text))
-    return _INVISIBLE.sub("", spelled)
+    return _INVISIBLE.sub("", _TAGS.sub(_spelled, _FLAGS.sub("", text)))
 
 
-def _letter(tag: str) -> str:
-    letter = chr(ord(tag) - 0xE0000)
-    return letter if letter.isprintable() else ""
+def _spelled(match: re.Match[str]) -> str:
+    letters = (chr(ord(tag) - 0xE0000) for tag in match[0])
+    return f" {''.join(letter for letter in letters if letter.isprintable())} "

@@ -17,25 +17,34 @@ _ORDER = (
 )
 _ROLE_LINES = re.compile(
     r"^[ \t>*_#\[(\"]{0,8}(?:system|developer|assistant|admin(?:istrator)?)\b[ \t]?(?:message|prompt|override|"
-    rf"instructions?|note)?[\])*_\"]{{0,4}}[ \t]*(?::|(?<=\]))[\])*_\"]{{0,4}}\s*{_ORDER}"
-    r"|<\s*/?\s*(?:system|admin|important|hidden|ai|new)[-_ ]?(?:prompt|message|instructions?|override|note)\s*>"
-    r"|\[\s*/?\s*(?:(?:system|admin|hidden|new)[-_ ]?(?:prompt|message|instructions?|override|note)"
+    rf"instructions?|note)?[\])*_\"]{{0,4}}[ \t]{{0,3}}(?::|(?<=\]))[\])*_\"]{{0,4}}\s{{0,3}}{_ORDER}"
+    r"|<\s{0,3}/?\s{0,3}(?:system|admin|important|hidden|ai|new)[-_ ]?(?:prompt|message|instructions?|override|note)"
+    r"\s{0,3}>"
+    r"|\[\s{0,3}/?\s{0,3}(?:(?:system|admin|hidden|new)[-_ ]?(?:prompt|message|instructions?|override|note)"
     r"|end of (?:system prompt|context|documents?|passages?|user input|retrieved \w+))\b[^\]\n]{0,20}\]"
-    r"|[-=#*<]{2,}\s*(?:begin|start|end)(?: of)?(?: the)?(?: new| hidden)? (?:system|admin|hidden|user|retrieved|"
-    r"context|passages?|documents?)\b(?: (?:prompt|instructions?|messages?|input|context|data))?\s*[-=#*>]{2,}",
+    r"|(?<![-=#*<])[-=#*<]{2,}\s{0,3}(?:begin|start|end)(?: of)?(?: the)?(?: new| hidden)? (?:system|admin|hidden|user|"
+    r"retrieved|context|passages?|documents?)\b(?: (?:prompt|instructions?|messages?|input|context|data))?"
+    r"\s{0,3}[-=#*>]{2,}",
     re.IGNORECASE | re.MULTILINE,
 )
-_OUR_MARKS = re.compile(r"<\s*/?\s*(?:passage|answer)\s+\d+(?:\s+[0-9a-f]{6,})?\s*>?", re.IGNORECASE)
+_OUR_MARKS = re.compile(r"<\s{0,3}/?\s{0,3}(?:passage|answer)\s{1,3}\d+", re.IGNORECASE)
 # An image is fetched as soon as it is shown, so data in its address is gone without a click.
 _TALK = r"(?:conversation|chat|history|prompt|message|context|secret|password|answer|summary|question|query|data|email)"
 _GAP = r"(?:\{[^}\n]{1,60}\}|\[[^\]\n]{1,60}\]|<[^>\n]{1,60}>|\$\w+|%7B[^\s)]{1,60}%7D|[A-Z]{3,}(?:_[A-Z]+)+)"
-_SPOKEN_GAP = rf"(?:\{{[^}}\n]*{_TALK}[^}}\n]*\}}|\[[^\]\n]*{_TALK}[^\]\n]*\]|<[^>\n]*{_TALK}[^>\n]*>)"
+_SPOKEN = "|".join(
+    rf"{start}[^{end}\n]{{0,60}}{_TALK}[^{end}\n]{{0,60}}{end}" for start, end in ((r"\{", r"\}"), (r"\[", r"\]"), "<>")
+)
+_SPOKEN_GAP = f"(?:{_SPOKEN})"
 _BEACONS = (
-    re.compile(rf"!\[[^\]\n]{{0,200}}\]\(\s*<?(?:https?:)?//[^\s)?]+\?[^\n]{{0,200}}?=[^\n)&=]{{0,40}}?{_GAP}"),
-    re.compile(rf"!\[[^\]\n]{{0,200}}\]\(\s*<?(?:https?:)?//[^\s)]{{0,200}}?{_SPOKEN_GAP}", re.IGNORECASE),
-    re.compile(rf"<img\b[^>\n]{{0,100}}src\s*=\s*[\"']?(?:https?:)?//[^\s\"'>]{{0,200}}?{_GAP}", re.IGNORECASE),
-    re.compile(rf"\]\(\s*<?(?:https?:)?//[^\s)?]+\?[^\s)]{{0,200}}?{_SPOKEN_GAP}", re.IGNORECASE),
-    re.compile(r"!\[[^\]\n]{0,200}\]\(\s*<?(?:https?:)?//[^\s)?]+\?[^\s)]{0,80}=[A-Za-z0-9+/_-]{100,}"),
+    re.compile(
+        rf"!\[[^\]\n]{{0,200}}\]\(\s{{0,3}}<?(?:https?:)?//[^\s)?]{{1,300}}\?[^\n]{{0,200}}?=[^\n)&=]{{0,40}}?{_GAP}"
+    ),
+    re.compile(rf"!\[[^\]\n]{{0,200}}\]\(\s{{0,3}}<?(?:https?:)?//[^\s)]{{0,200}}?{_SPOKEN_GAP}", re.IGNORECASE),
+    re.compile(
+        rf"<img\b[^>\n]{{0,100}}src\s{{0,3}}=\s{{0,3}}[\"']?(?:https?:)?//[^\s\"'>]{{0,200}}?{_GAP}", re.IGNORECASE
+    ),
+    re.compile(rf"\]\(\s{{0,3}}<?(?:https?:)?//[^\s)?]{{1,300}}\?[^\s)]{{0,200}}?{_SPOKEN_GAP}", re.IGNORECASE),
+    re.compile(r"!\[[^\]\n]{0,200}\]\(\s{0,3}<?(?:https?:)?//[^\s)?]{1,300}\?[^\s)]{0,80}=[A-Za-z0-9+/_-]{100,}"),
 )
 
 

@@ -111,6 +111,50 @@ def test_documents_are_added_watched_found_and_switched_off(page, files):
     assert "thirty days of paid holidays" not in page.locator("#found").inner_text()
 
 
+def test_a_chunk_is_split_where_the_cursor_is_and_brought_back(page, files):
+    collection_add(page, "Curated")
+    uploaded(page, "Curated", files[:1])
+    page.goto(DOCUMENTS + "?q=leave")
+    page.locator("#result_list").get_by_role("link", name="Leave").first.click()
+    page.get_by_role("link", name="Source and chunks").click()
+    page.get_by_role("link", name="Edit or split chunk 1", exact=True).click()
+    field = page.get_by_label("Text:")
+    field.evaluate("field => { const at = field.value.indexOf('What is not'); field.setSelectionRange(at, at) }")
+    page.get_by_role("button", name="Split where the cursor is").click()
+    assert re.search(r"a year\.\n-+8<-+\nWhat is not taken", field.input_value())
+    page.get_by_label("Reason:").fill("Two rules.")
+    page.get_by_role("button", name="Save").click()
+    said(page, "The chunk was changed.")
+    if page.locator("[data-live]").count():
+        page.locator("[data-live]:not([data-unfinished])").wait_for(timeout=READ_MILLISECONDS)
+        page.reload()
+    assert page.locator("#text .edited .chunk").count() == 2
+    assert page.evaluate(TOO_WIDE) == 0
+
+    page.get_by_role("link", name="Leave").click()
+    page.get_by_role("link", name="History").click()
+    page.get_by_label("Compare from revision 1").check()
+    page.get_by_label("Compare to revision 2").check()
+    page.get_by_role("button", name="Compare").click()
+    assert page.locator("#differences li:not(.same)").count() == 2
+    page.get_by_role("link", name="Bring back …").click()
+    page.get_by_role("button", name="Bring revision 1 back").click()
+    said(page, "Revision 1 is brought back.")
+
+
+def test_files_are_dropped_on_their_collection(page, files):
+    collection_add(page, "Dropped")
+    page.goto(COLLECTIONS)
+    page.get_by_role("link", name="Dropped", exact=True).click()
+    filled = "text => { const data = new DataTransfer(); data.items.add(new File([text], 'new.md')); return data }"
+    dropped = page.evaluate_handle(filled, LEAVE)
+    for event in ("dragenter", "dragover", "drop"):
+        page.dispatch_event("[data-drop]", event, {"dataTransfer": dropped})
+    page.wait_for_url("**/batch/**")
+    page.locator("[data-live]:not([data-unfinished])").wait_for(timeout=READ_MILLISECONDS)
+    assert "1 job: 1 done" in page.locator("[data-live]").inner_text()
+
+
 def test_more_files_than_are_taken_at_once_are_refused_before_they_are_sent(page, tmp_path):
     collection_add(page, "Many")
     many = [tmp_path / f"{number}.txt" for number in range(101)]
@@ -136,12 +180,16 @@ def test_every_page_is_as_wide_as_the_window_and_complains_of_nothing(page, file
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     kinds = ("collection", "document", "chunk", "ingestionjob", "embeddingmodel", "goldenquery", "retrievaltrace")
+    kinds += ("chunkedit", "documentrevision")
     paths = [f"{KNOWLEDGE}/", batch, f"{KNOWLEDGE}/evaluationrun/", ASK]
     paths += [f"{KNOWLEDGE}/{kind}/" for kind in kinds]
     paths += [f"{KNOWLEDGE}/{kind}/add/" for kind in ("collection", "document", "embeddingmodel", "goldenquery")]
     for kind in ("collection", "document", "chunk", "ingestionjob", "embeddingmodel"):
         page.goto(f"{KNOWLEDGE}/{kind}/")
         paths.append(page.locator("#result_list tbody th a").first.get_attribute("href"))
+    own = {path.split("/")[3]: path.partition("change/")[0] for path in paths[-5:]}
+    paths += [f"{own['document']}{rest}/" for rest in ("text", "history", "restore/1")]
+    paths += [f"{own['chunk']}{rest}/" for rest in ("edit", "merge")]
     page.goto(f"{COLLECTIONS}?q={name}")
     collection = page.locator("#result_list tbody th a").first.get_attribute("href").partition("change/")[0]
     paths += [f"{collection}{rest}/" for rest in ("reingest", "embed", "delete")]

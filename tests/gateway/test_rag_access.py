@@ -120,3 +120,16 @@ def test_a_key_is_needed(client):
     collection()
     response = client.get("/v1/rag/collections")
     assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
+
+
+def test_no_client_says_that_others_texts_are_trusted():
+    """Or whoever may write them could have tools called by them."""
+    row = collection(trusted=False)
+    api = Api().granted(row, MANAGE)
+    status, answer = api("PATCH", "collections/handbook", {"trusted": True})
+    assert (status, answer["error"]["code"]) == (403, "permission_denied")
+    assert "administrator" in answer["error"]["message"]
+    assert api("PATCH", "collections/handbook", {"trusted": False, "name": "Web"})[1]["trusted"] is False
+    Collection.objects.update(trusted=True)
+    assert api("PATCH", "collections/handbook", {"trusted": True})[0] == 200
+    assert api("PATCH", "collections/handbook", {"trusted": False})[0] == 200

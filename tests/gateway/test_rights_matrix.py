@@ -7,36 +7,41 @@ follows from two numbers: the level that the route needs, and the level that the
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
-from channels.db import database_sync_to_async
 from channels.routing import URLRouter
-from django.contrib import admin
-from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
 from gateway.auth import keys
 from gateway.models import ApiKey
 from gateway.sources import token_of
-from knowledge.models import Chunk, ChunkEdit, Collection, Dismissal, Document, FileBatch, Grant, StoredFile
-from tests.gateway.ragshelf import TEXT, collection, document, job
+from knowledge.models import Collection, Document, FileBatch, Grant, StoredFile
+from routing.backends.protocol import ServerAddress, ServerKind
+from routing.catalog import Catalog, Expert, Profile, Replica, catalog
+from routing.pool import close_shared_pool
+from routing.rules import Rule
 from tests.gateway.test_http import Connection
-from tests.knowledge.library import small_model
+from tests.knowledge.rows import collection_of, document_of, job_of
+from tests.scripted import Residency, ScriptedModel, ScriptedServer
+
+pytestmark = pytest.mark.django_db
 
 READ, WRITE, MANAGE = 1, 2, 3
 STATES = {"hidden": 0, "readable": READ, "writable": WRITE, "manageable": MANAGE}
 """Collections by what every key may do with them."""
 SECRET = "quokka"
 """A word that stands in every text of every collection."""
+TEXT = "Sick leave is approved by the team lead."
 
 # --- the tables -------------------------------------------------------------------------------------------------
 
@@ -45,7 +50,8 @@ SECRET = "quokka"
 class Call:
     """A call that is about one collection: the level it needs, its body, and the statuses that mean it was done.
 
-    ``address`` takes the names of the collection's things; ``query`` likewise.
+    ``address`` takes the names of the collection's things; ``query`` likewise. With ``renamed`` the collection is
+    called that for the time of the call.
     """
 
     needs: int
@@ -53,20 +59,23 @@ class Call:
     body: Any = None
     query: Mapping[str, str] = field(default_factory=dict)
     done: tuple[int, ...] = (200, 201, 202)
+    renamed: str = ""
 
 
 def reads(address: str, **query: str) -> Call:
     return Call(needs=READ, address=address, query=query)
 
 
-STORE = "v1/vector_stores/{store}"
+SLUG, STORE = "v1/rag/collections/<str:slug>", "v1/vector_stores/{store}"
 GUARDED: Mapping[tuple[str, str], tuple[Call, ...]] = {
     ("GET", "v1/rag/collections/<str:slug>"): (reads("v1/rag/collections/{slug}"), reads("v1/rag/collections/{store}")),
     ("PATCH", "v1/rag/collections/<str:slug>"): (
         Call(needs=MANAGE, address="v1/rag/collections/{slug}", body={"name": "Changed"}),
     ),
     ("DELETE", "v1/rag/collections/<str:slug>"): (Call(needs=MANAGE, address="v1/rag/collections/{slug}"),),
-    ("GET", "v1/rag/collections/<str:slug>/archive"): (Call(needs=MANAGE, address="v1/rag/collections/{slug}/archive"),),
+    ("GET", "v1/rag/collections/<str:slug>/archive"): (
+        Call(needs=MANAGE, address="v1/rag/collections/{slug}/archive"),
+    ),
     ("GET", "v1/rag/documents"): (reads("v1/rag/documents", collection="{slug}"),),
     ("GET", "v1/rag/documents/<int:number>"): (reads("v1/rag/documents/{document}"),),
     ("PATCH", "v1/rag/documents/<int:number>"): (
@@ -115,6 +124,16 @@ GUARDED: Mapping[tuple[str, str], tuple[Call, ...]] = {
     ),
 }
 """Calls about one collection. Who may not read it is told that it is not there, who may not do more is told so."""
+
+GUARDED = {
+    **GUARDED,
+    **{
+        (method, "v1/rag/collections/import"): tuple(
+            replace(call, renamed="import") for call in GUARDED[method, SLUG][:1]
+        )
+        for method in ("GET", "PATCH", "DELETE")
+    },
+}
 
 OF_ITS_OWN = {("GET", "v1/rag/collections/<str:slug>/archive")}
 """What reads the database in a transaction of its own, and so is not undone afterwards."""
@@ -205,7 +224,7 @@ def served_doors() -> Iterator[tuple[str, str]]:
 def router() -> URLRouter:
     from moe_site.asgi import application
 
-    found: URLRouter = application.application.application_mapping["http"]
+    found: URLRouter = application._application.application_mapping["http"]
     return found
 
 
@@ -242,12 +261,12 @@ def callers(collections: list[Collection]) -> list[Who]:
         Who(name="another scheme", authorization="Basic Zm9vOmJhcg==", granted=None),
         Who(name="a wrong key", authorization="Bearer sk-moe-wrong", granted=None),
     ]
+    grants: list[Grant] = []
     now = timezone.now()
     for name, fields in (("revoked", {"revoked_at": now}), ("expired", {"expires_at": now - timedelta(days=1)})):
         row, text = ApiKey.objects.issue(name=name, group="managers")
         ApiKey.objects.filter(pk=row.pk).update(**fields)
-        for one in collections:
-            Grant.objects.create(collection=one, key=row, level=MANAGE)
+        grants += [Grant(collection=one, key=row, level=MANAGE) for one in collections]
         found.append(Who(name=name, authorization=f"Bearer {text}", granted=None))
     for name, group, level, by_group in (
         ("ungranted", "", 0, False),
@@ -261,12 +280,12 @@ def callers(collections: list[Collection]) -> list[Who]:
         ("reader of the writers", "writers", WRITE, False),
     ):
         row, text = ApiKey.objects.issue(name=name, group=group)
-        for one in collections:
-            if by_group:
-                Grant.objects.create(collection=one, group=group, level=level)
-            elif level:  # the last has two grants, of which the higher counts
-                Grant.objects.create(collection=one, key=row, level=READ if group else level)
+        if by_group:
+            grants += [Grant(collection=one, group=group, level=level) for one in collections]
+        elif level:  # the last has two grants, of which the higher counts
+            grants += [Grant(collection=one, key=row, level=READ if group else level) for one in collections]
         found.append(Who(name=name, authorization=f"Bearer {text}", granted=level, own=str(row.pk)))
+    Grant.objects.bulk_create(grants)
     keys.forget()
     return found
 
@@ -283,9 +302,7 @@ class World:
 
 
 @pytest.fixture
-def world(request: pytest.FixtureRequest) -> World:
-    route = getattr(getattr(request.node, "callspec", None), "params", {}).get("route")
-    request.getfixturevalue("transactional_db" if route in OF_ITS_OWN else "db")
+def world() -> World:
     return made()
 
 
@@ -293,11 +310,15 @@ def made() -> World:
     names: dict[str, dict[str, str]] = {}
     rows = []
     for state, everyone in STATES.items():
-        row = collection(state, everyone=everyone, embedding_model=small_model(), mode="text", language="en")
-        text = f"{SECRET} {state}. {TEXT}"
-        plain, of_file = document(row, f"{state}-plain.md", text=text), document(row, f"{state}.md", text=f"File. {text}")
+        row = collection_of(state, everyone=everyone, mode="text", language="en", name=state)
+        plain, of_file = (
+            document_of(row, f"{state}{kind}.md", texts=(f"{SECRET} {state}{kind}. {TEXT}",))
+            for kind in ("-plain", "-file")
+        )
         content = of_file.revisions.get().content
-        file = StoredFile.objects.create(name=state, purpose="assistants", content=content, size=content.size, group="x")
+        file = StoredFile.objects.create(
+            name=state, purpose="assistants", content=content, size=content.size, group="x"
+        )
         Document.objects.filter(pk=of_file.pk).update(file=file)
         batch = FileBatch.objects.create(collection=row)
         batch.documents.add(of_file)
@@ -308,7 +329,7 @@ def made() -> World:
             "plain": plain.public_id,
             "file": file.public_id,
             "batch": batch.public_id,
-            "job": str(job(row, document=plain).pk),
+            "job": str(job_of(row, plain).pk),
         }
         rows.append(row)
     who = callers(rows)
@@ -319,7 +340,9 @@ def made() -> World:
 def _uploaded(who: Who) -> str:
     key = ApiKey.objects.get(pk=who.own)
     content = Document.objects.first().revisions.get().content
-    file = StoredFile.objects.create(name="own", purpose="assistants", content=content, size=1, key=key, group=key.group)
+    file = StoredFile.objects.create(
+        name="own", purpose="assistants", content=content, size=1, key=key, group=key.group
+    )
     return file.public_id
 
 
@@ -334,7 +357,10 @@ def filled(value: Any, names: Mapping[str, str]) -> Any:
 def asked(method: str, call: Call, names: Mapping[str, str], who: Who) -> tuple[int, bytes]:
     """Return the status and the body of an answer, after which nothing has happened."""
     headers = {"Authorization": who.authorization} if who.authorization else {}
-    with transaction.atomic() if method != "GET" else nullcontext():
+    with nullcontext() if call.address.endswith("/archive") else transaction.atomic():
+        if call.renamed and "slug" in names:
+            Collection.objects.filter(slug=names["slug"]).update(slug=call.renamed)
+            names = {**names, "slug": call.renamed}
         response = Client(headers=headers).generic(
             method,
             f"/{call.address.format(**names)}",
@@ -343,9 +369,16 @@ def asked(method: str, call: Call, names: Mapping[str, str], who: Who) -> tuple[
             query_params=filled(dict(call.query), names),
         )
         body = b"".join(response) if response.streaming else response.content
-        if method != "GET":
+        if connection.in_atomic_block:
             transaction.set_rollback(True)
     return response.status_code, body
+
+
+def each(routes: Iterable[tuple[str, str]]) -> Any:
+    """Have a test run for each of ``routes``."""
+    own = pytest.mark.django_db(transaction=True)
+    params = [pytest.param(one, marks=own if one in OF_ITS_OWN else (), id=" ".join(one)) for one in routes]
+    return pytest.mark.parametrize("route", params)
 
 
 def expected(needs: int, has: int | None) -> int:
@@ -358,7 +391,7 @@ def expected(needs: int, has: int | None) -> int:
 # --- calls about one collection ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", GUARDED, ids=lambda route: " ".join(route))
+@each(GUARDED)
 def test_a_call_is_answered_by_what_the_caller_may(world, route):
     method, wrong = route[0], []
     for call in GUARDED[route]:
@@ -367,31 +400,35 @@ def test_a_call_is_answered_by_what_the_caller_may(world, route):
                 status, body = asked(method, call, world.named(state, who), who)
                 refusal = expected(call.needs, who.may(everyone))
                 if status != refusal if refusal else status not in call.done:
-                    wrong.append(f"{who.name} on a {state} one: {status} instead of {refusal or call.done} ({body[:200]!r})")
+                    wrong.append(
+                        f"{who.name} on a {state} one: {status} instead of {refusal or call.done} ({body[:200]!r})"
+                    )
                 if refusal and SECRET.encode() in body:
                     wrong.append(f"{who.name} on a {state} one is told of its texts")
-    assert wrong == []
+    assert wrong + reads_alike(world, route) == []
 
 
-@pytest.mark.parametrize("route", GUARDED, ids=lambda route: " ".join(route))
-def test_what_is_hidden_answers_like_what_is_not_there(world, route):
+def reads_alike(world: World, route: tuple[str, str]) -> list[str]:
+    """Return where what is hidden from a caller answers otherwise than what is not there."""
     stranger = next(who for who in world.who if who.name == "ungranted")
     hidden = world.named("hidden", stranger)
+    ids = {name: re.sub("[0-9a-f]{32}$", "0" * 32, hidden[name]) for name in ("store", "file", "plain", "batch")}
+    nothing = {"slug": "hidxxx", "document": "999999999", "job": str(UUID(int=4)), "own": hidden["own"], **ids}
+    wrong = []
     for call in GUARDED[route]:
-        nothing = {"slug": "hidxxx", "document": "999999999", "job": "00000000-0000-4000-8000-000000000000"}
-        nothing |= {name: re.sub("[0-9a-f]{32}$", "0" * 32, hidden[name]) for name in ("store", "file", "plain", "batch")}
-        nothing["own"] = hidden["own"]
         there, missing = asked(route[0], call, hidden, stranger), asked(route[0], call, nothing, stranger)
         said = there[1].decode()
-        for name in nothing:
-            said = said.replace(hidden[name], nothing[name])
-        assert (there[0], said) == (missing[0], missing[1].decode())
+        for name, value in nothing.items():
+            said = re.sub(rf"\b{re.escape(hidden[name])}\b", value, said)
+        if (there[0], said) != (missing[0], missing[1].decode()):
+            wrong.append(f"{there} and {missing} are told apart")
+    return wrong
 
 
 # --- lists, and what is made ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", LISTS, ids=lambda route: " ".join(route))
+@each(LISTS)
 def test_lists_hold_what_may_be_read_and_nothing_else(world, route):
     for who in world.who:
         status, body = asked(route[0], Call(needs=READ, address=route[1]), {}, who)
@@ -402,7 +439,7 @@ def test_lists_hold_what_may_be_read_and_nothing_else(world, route):
         assert listed == {state for state, everyone in STATES.items() if who.may(everyone)}, who.name
 
 
-@pytest.mark.parametrize("route", [*MAKING, *sorted(ANY_KEY)], ids=lambda route: " ".join(route))
+@each([*MAKING, *sorted(ANY_KEY)])
 def test_a_key_is_needed_everywhere(world, route):
     for who in world.who:
         address = route[1].replace("<path:name>", "auto")
@@ -441,8 +478,146 @@ def test_a_source_opens_by_its_signature_alone(world):
 # --- the doors that wait ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knock:
+    """A body for a door about one collection, and the level that it needs; ``query`` instead where it takes none."""
+
+    method: str
+    path: str
+    needs: int
+    body: Any = None
+    query: str = ""
+
+
+CHAT = {"model": "general", "messages": [{"role": "user", "content": f"{SECRET}?"}], "stream": False}
+PROMPT = {"model": "general", "prompt": f"{SECRET}?", "stream": False}
+KNOCKS: Mapping[str, tuple[Knock, ...]] = {
+    "search": (
+        Knock(method="POST", path="v1/rag/search", needs=READ, body={"query": SECRET, "collections": ["{slug}"]}),
+        Knock(method="GET", path="v1/rag/search", needs=READ, query=f"query={SECRET}&collection={{slug}}"),
+        Knock(method="GET", path="v1/rag/search", needs=READ, query=f"query={SECRET}&collection={{store}}"),
+    ),
+    "ingest": (
+        Knock(
+            method="POST",
+            path="v1/rag/ingest",
+            needs=WRITE,
+            body={"documents": [{"content": "New.", "collection": "{slug}"}], "wait": 0},
+        ),
+        Knock(
+            method="POST",
+            path="v1/rag/ingest",
+            needs=WRITE,
+            body={"urls": ["https://example.com/a"], "collection": "{store}", "wait": 0},
+        ),
+    ),
+    "store search": (
+        Knock(method="POST", path="v1/vector_stores/{store}/search", needs=READ, body={"query": SECRET}),
+        Knock(method="POST", path="v1/vector_stores/{slug}/search", needs=READ, body={"query": SECRET}),
+    ),
+    "chat": (
+        Knock(method="POST", path="v1/chat/completions", needs=READ, body={**CHAT, "rag_collections": ["{slug}"]}),
+        Knock(
+            method="POST", path="v1/chat/completions", needs=READ, body={**CHAT, "rag": {"collections": ["{store}"]}}
+        ),
+        Knock(method="POST", path="api/chat", needs=READ, body={**CHAT, "rag_collections": ["{slug}"]}),
+        Knock(method="POST", path="api/generate", needs=READ, body={**PROMPT, "rag_collections": ["{slug}"]}),
+    ),
+}
+EVERYTHING: Mapping[str, Knock] = {
+    "search": Knock(method="POST", path="v1/rag/search", needs=0, body={"query": SECRET, "top_k": 50}),
+    "chat": Knock(method="POST", path="v1/chat/completions", needs=0, body={**CHAT, "rag": {"top_k": 50}}),
+}
+"""What is asked without a collection: of all that may be read."""
+
+
 @pytest.fixture
-def open_world(transactional_db: None) -> World:
+def model(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[ScriptedServer]:
+    """A model server that says whatever it is asked, and a catalog of one expert; evidence sends to another."""
+    settings.STREAM_HEARTBEAT_SECONDS = 0
+    with ScriptedServer([ScriptedModel(name="m")]) as running:
+        running.loaded["m"] = Residency(context_length=8192)
+        address = ServerAddress(name="box", kind=ServerKind.OLLAMA, base_url=running.url)
+        replica = Replica(server=address, embedded=False, model="m", capabilities=frozenset({"completion"}))
+        experts = {slug: Expert(slug=slug, replicas=(replica,)) for slug in ("general", *STATES)}
+        rules = tuple(
+            Rule(
+                id=number, name=state, min_evidence=0.01, expert=state, evidence_collections=(state,), profiles=(state,)
+            )
+            for number, state in enumerate(STATES)
+        )
+        profiles = {slug: Profile(slug=slug) for slug in ("auto", *STATES)}
+        shown = Catalog(experts=experts, models={}, rules=rules, default="general", profiles=profiles)
+        monkeypatch.setattr(catalog, "_value", shown)
+        yield running
+
+
+@pytest.fixture
+def open_world(transactional_db: None, model: ScriptedServer) -> World:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers CASCADE")
     return made()
+
+
+async def knocked(knock: Knock, names: Mapping[str, str], who: Who) -> tuple[int, Any]:
+    """Return the status and the JSON of the answer at a door."""
+    opened = Connection(
+        b"" if knock.body is None else json.dumps(filled(knock.body, names)).encode(), method=knock.method
+    )
+    opened.scope |= {"path": f"/{knock.path.format(**names)}", "query_string": knock.query.format(**names).encode()}
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    if who.authorization:
+        headers.append((b"authorization", who.authorization.encode()))
+    opened.scope["headers"] += headers
+    async with asyncio.timeout(60):
+        await router()(opened.scope, opened.incoming.get, opened.send)
+    return opened.status, json.loads(opened.body)
+
+
+def told_of(answer: Any) -> set[str]:
+    """Return the collections whose texts an answer shows."""
+    shown = json.dumps(answer)
+    return {state for state in STATES if f"{SECRET} {state}-" in shown or f'"collection": "{state}"' in shown}
+
+
+@pytest.mark.parametrize("door", KNOCKS)
+async def test_doors_open_to_what_the_caller_may(open_world, door):
+    wrong = []
+    for knock in KNOCKS[door]:
+        for state, everyone in STATES.items():
+            for who in open_world.who:
+                status, answer = await knocked(knock, open_world.named(state, who), who)
+                refusal = expected(knock.needs, who.may(everyone))
+                if status != refusal if refusal else status not in (200, 202):
+                    wrong.append(f"{who.name}, {state}: {status} instead of {refusal or 200} {answer} {knock.path}")
+                if told := told_of(answer) - (set() if refusal else {state}):
+                    wrong.append(f"{who.name}, {state}: is told of {told}")
+    await close_shared_pool()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("door", EVERYTHING)
+async def test_who_names_no_collection_is_told_of_those_it_may_read(open_world, model, door):
+    wrong = []
+    for who in open_world.who:
+        status, answer = await knocked(EVERYTHING[door], {}, who)
+        readable = {state for state, everyone in STATES.items() if (who.may(everyone) or 0) >= READ}
+        if (status, told_of(answer)) != ((401, set()) if who.granted is None else (200, readable)):
+            wrong.append(f"{who.name}: {status} {told_of(answer)}")
+    await close_shared_pool()
+    assert wrong == []
+
+
+async def test_rules_know_no_evidence_that_the_caller_may_not_see(open_world):
+    wrong = []
+    for who in open_world.who:
+        for state, everyone in STATES.items():
+            knock = Knock(method="POST", path="v1/route", needs=0, body={**CHAT, "model": state})
+            status, answer = await knocked(knock, {}, who)
+            if who.granted is None:
+                assert status == 401
+                continue
+            expert = state if who.may(everyone) >= READ else "general"
+            if answer["expert"] != expert:
+                wrong.append(f"{who.name}, {state}: {answer['expert']}")
+    assert wrong == []

@@ -1,3 +1,5 @@
+import pytest
+
 from knowledge.parsing import parse
 from tests.knowledge.parsing.making import epub
 from tests.knowledge.parsing.telling import read, told
@@ -65,6 +67,13 @@ def test_tables_with_spans_captions_and_layout():
 def test_hidden_things_and_scripts_are_left_out():
     body = "<p hidden>no</p><p style='display: none'>no</p><script>no</script><p>yes<svg><text>no</text></svg></p>"
     assert read(page(body)) == [("text", "yes")]
+
+
+@pytest.mark.parametrize("style", ["visibility:hidden", "OPACITY: 0", "font-size:0px", "color:red; font-size : 0.0em"])
+def test_what_is_styled_so_that_nobody_sees_it_is_left_out(style):
+    assert read(page(f"<p style='{style}'>for models</p><p style='opacity:0.5;font-size:0.8em'>for people</p>")) == [
+        ("text", "for people")
+    ]
 
 
 def test_encodings_declared_in_the_page_and_with_it():
