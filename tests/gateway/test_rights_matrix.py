@@ -224,7 +224,8 @@ def served_doors() -> Iterator[tuple[str, str]]:
 def router() -> URLRouter:
     from moe_site.asgi import application
 
-    found: URLRouter = application._application.application_mapping["http"]
+    inside: Any = application._application
+    found: URLRouter = inside.application_mapping["http"]
     return found
 
 
@@ -542,7 +543,12 @@ def model(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[ScriptedSe
         experts = {slug: Expert(slug=slug, replicas=(replica,)) for slug in ("general", *STATES)}
         rules = tuple(
             Rule(
-                id=number, name=state, min_evidence=0.01, expert=state, evidence_collections=(state,), profiles=(state,)
+                id=number,
+                name=state,
+                min_evidence=0.01,
+                expert=state,
+                evidence_collections=(state,),
+                profiles=frozenset({state}),
             )
             for number, state in enumerate(STATES)
         )
@@ -564,14 +570,16 @@ async def knocked(knock: Knock, names: Mapping[str, str], who: Who) -> tuple[int
     opened = Connection(
         b"" if knock.body is None else json.dumps(filled(knock.body, names)).encode(), method=knock.method
     )
-    opened.scope |= {"path": f"/{knock.path.format(**names)}", "query_string": knock.query.format(**names).encode()}
+    scope: dict[str, Any] = opened.scope
+    scope |= {"path": f"/{knock.path.format(**names)}", "query_string": knock.query.format(**names).encode()}
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     if who.authorization:
         headers.append((b"authorization", who.authorization.encode()))
-    opened.scope["headers"] += headers
+    scope["headers"] += headers
     async with asyncio.timeout(60):
         await router()(opened.scope, opened.incoming.get, opened.send)
-    return opened.status, json.loads(opened.body)
+    status: Any = opened.status
+    return status, json.loads(opened.body)
 
 
 def told_of(answer: Any) -> set[str]:
