@@ -492,6 +492,7 @@ class TestAnotherModel:
 
     def test_another_wish_takes_the_place_of_one_that_waits(self):
         collection = shelf()
+        put(collection, text_of("Cats purr."))
         first = collection_embed_with(collection=collection, model=small_model("one"))
         second = collection_embed_with(collection=collection, model=small_model("two"))
         first.refresh_from_db()
