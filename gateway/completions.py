@@ -117,7 +117,7 @@ async def complete(
         request = decision.applied_to(request)
         request, grounded = await ground(request, decision, library)
         account.grounded = grounded
-        citing = account.citing = grounded.citing(request.n, linked(site)) if grounded else None
+        citing = account.citing = grounded.citing(request.n, linked(site, caller.key_id)) if grounded else None
         request = await with_images(request, Fetcher(Allowed.parse(settings.FETCH_ALLOWED_HOSTS)))
         async with aclosing(_answered(request, decision, caller, account)) as events:
             async for event in events:

@@ -1,13 +1,15 @@
 """The source viewer: what an answer cites, as it was when it was cited, for whoever follows the link.
 
 A link opens without an API key, as browsers have none to show. It carries a signature, so that nobody can make one up
-or alter it, and names the revision, so that it shows the text the model was given whatever became of the document.
+or alter it, and names the revision, so that it shows the text the model was given whatever became of the document. It
+also names the key that the answer was given to: what that key may not read any more, its links do not show.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -15,7 +17,9 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
 from gateway.cited import Link
-from knowledge.models import Chunk, DocumentRevision
+from gateway.models import ApiKey
+from knowledge.access import EVERYTHING, Access
+from knowledge.models import Chunk, Document, DocumentRevision
 from knowledge.packing import Source, overlap
 
 SALT = "gateway.sources"
@@ -38,17 +42,21 @@ class Piece:
 # --- links ------------------------------------------------------------------------------------------------------
 
 
-def linked(site: str) -> Link:
-    """Return what makes the address of a source; ``site`` is scheme and host, or "" for an address without them."""
+def linked(site: str, key_id: int | None) -> Link:
+    """Return what makes the address of a source for the key that asked, None for an anonymous client.
+
+    ``site`` is scheme and host, or "" for an address without them.
+    """
 
     def link(source: Source) -> str:
-        return f"{site}/sources/{token_of(source.passage.document, source.passage.revision, source.chunks)}"
+        passage = source.passage
+        return f"{site}/sources/{token_of(passage.document, passage.revision, source.chunks, key_id=key_id)}"
 
     return link
 
 
-def token_of(document: int, revision: int, chunks: tuple[int, ...]) -> str:
-    return _signer().sign_object([document, revision, *chunks])
+def token_of(document: int, revision: int, chunks: tuple[int, ...], *, key_id: int | None) -> str:
+    return _signer().sign_object([key_id or 0, document, revision, *chunks])
 
 
 def _signer() -> Signer:
@@ -62,15 +70,15 @@ def _signer() -> Signer:
 def source(request: HttpRequest, token: str) -> HttpResponse:
     """GET /sources/{token}"""
     try:
-        document, number, *chunks = _signer().unsign_object(token)
+        key_id, document, number, *chunks = _signer().unsign_object(token)
     except (BadSignature, ValueError):
         return _gone(request, "This link is not complete, or it was changed. Open it again from the answer it is in.")
-    revision = (
-        DocumentRevision.objects.select_related("document__collection").filter(document=document, number=number).first()
-    )
+    readable = Document.objects.open_to(_access(key_id)).filter(pk=document)
+    revisions = DocumentRevision.objects.select_related("document__collection").filter(document__in=readable)
+    revision = revisions.filter(number=number).first()
     pieces = list(_pieces(revision, frozenset(chunks))) if revision else []
     if revision is None or not pieces:
-        return _gone(request, "What was cited here has been deleted since.")
+        return _gone(request, "What was cited here has been deleted since, or may not be read any more.")
     found = revision.document
     return _page(
         request,
@@ -83,6 +91,14 @@ def source(request: HttpRequest, token: str) -> HttpResponse:
         pieces=pieces,
         is_trusted=found.collection.trusted,
     )
+
+
+def _access(key_id: int) -> Access:
+    """Return what the key that an answer was given to may see now; one that is gone may what every key may."""
+    if not settings.REQUIRE_API_KEY:
+        return EVERYTHING
+    key = ApiKey.objects.usable().filter(pk=key_id).first()
+    return Access(key_id=key.pk, group=key.group) if key is not None and key.state == "active" else Access()
 
 
 def _pieces(revision: DocumentRevision, cited: frozenset[int]) -> Iterator[Piece]:

@@ -23,7 +23,7 @@ from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
 from gateway.auth import keys
-from gateway.models import ApiKey
+from gateway.models import ApiKey, key_digest
 from gateway.sources import token_of
 from knowledge.models import Collection, Document, FileBatch, Grant, StoredFile
 from routing.backends.protocol import ServerAddress, ServerKind
@@ -462,18 +462,29 @@ def test_what_somebody_uploads_is_nobody_else_s(world):
 # --- the viewer of sources --------------------------------------------------------------------------------------
 
 
-def test_a_source_opens_by_its_signature_alone(world):
-    row = Document.objects.get(pk=world.names["hidden"]["document"])
-    chunks = tuple(row.chunks.values_list("pk", flat=True))
-    token = token_of(row.pk, 1, chunks)
-    other = token_of(row.pk, 2, chunks)
-    altered = f"{other.rpartition('.')[0]}.{token.rpartition('.')[2]}"
+def test_a_source_shows_what_the_key_it_was_given_to_may_read_now_whoever_follows_it(world):
     for who in world.who:
-        status, body = asked("GET", Call(needs=0, address=f"sources/{token}"), {}, who)
-        assert (status, SECRET.encode() in body) == (200, True)
-        for wrong in (altered, token[:-1], f"{row.pk}", "x"):
-            status, body = asked("GET", Call(needs=0, address=f"sources/{wrong}"), {}, who)
-            assert (status, SECRET.encode() in body) == (404, False)
+        key = ApiKey.objects.filter(digest=key_digest((who.authorization or "").removeprefix("Bearer "))).first()
+        for state, everyone in STATES.items():
+            token = token_to(world, state, key_id=key.pk if key else None)
+            level = everyone if who.granted is None else who.may(everyone)
+            expected = (200, True) if level >= READ else (404, False)
+            for follower in (world.who[0], world.who[-1]):
+                status, body = asked("GET", Call(needs=0, address=f"sources/{token}"), {}, follower)
+                assert (status, SECRET.encode() in body) == expected, (who.name, state)
+
+
+def test_a_source_opens_with_its_own_signature_only(world):
+    token, other = (token_to(world, "readable", key_id=None, revision=number) for number in (1, 2))
+    altered = f"{other.rpartition('.')[0]}.{token.rpartition('.')[2]}"
+    for wrong in (altered, token[:-1], "1", "x"):
+        status, body = asked("GET", Call(needs=0, address=f"sources/{wrong}"), {}, world.who[0])
+        assert (status, SECRET.encode() in body) == (404, False)
+
+
+def token_to(world: World, state: str, *, key_id: int | None, revision: int = 1) -> str:
+    row = Document.objects.get(pk=world.names[state]["document"])
+    return token_of(row.pk, revision, tuple(row.chunks.values_list("pk", flat=True)), key_id=key_id)
 
 
 # --- the doors that wait ----------------------------------------------------------------------------------------

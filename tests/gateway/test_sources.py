@@ -3,8 +3,9 @@
 import pytest
 
 from gateway.http import HttpConsumer
+from gateway.models import ApiKey
 from gateway.sources import linked, token_of
-from knowledge.models import Chunk, Collection, Document, DocumentRevision, EmbeddingModel, StoredContent
+from knowledge.models import Chunk, Collection, Document, DocumentRevision, EmbeddingModel, Grant, StoredContent
 from knowledge.packing import Source
 from knowledge.passages import Passage
 from tests.gateway.test_http import Connection
@@ -50,7 +51,7 @@ def revised(document, number, *texts, title="Leave", **fields):
 
 
 def page(client, document, number, *chunks):
-    return client.get(f"/sources/{token_of(document.pk, number, tuple(chunk.pk for chunk in chunks))}")
+    return client.get(f"/sources/{token_of(document.pk, number, tuple(chunk.pk for chunk in chunks), key_id=None)}")
 
 
 def body(response):
@@ -124,22 +125,34 @@ class TestNoPage:
 
     def test_for_what_was_altered(self, client, document):
         (chunk,) = revised(document, 1, "Text.")
-        token = token_of(document.pk, 1, (chunk.pk,))
+        token = token_of(document.pk, 1, (chunk.pk,), key_id=None)
         payload, signature = token.rsplit(".", 1)
-        other = token_of(document.pk, 1, (chunk.pk + 1,)).rsplit(".", 1)[0]
+        other = token_of(document.pk, 1, (chunk.pk + 1,), key_id=None).rsplit(".", 1)[0]
         assert client.get(f"/sources/{other}.{signature}").status_code == 404
         assert client.get(f"/sources/{payload}.{signature}").status_code == 200
 
     def test_for_what_is_gone(self, client, document):
         (chunk,) = revised(document, 1, "Text.")
-        token = token_of(document.pk, 1, (chunk.pk,))
+        token = token_of(document.pk, 1, (chunk.pk,), key_id=None)
         document.delete()
         response = client.get(f"/sources/{token}")
         assert (response.status_code, "has been deleted" in body(response)) == (404, True)
 
+    def test_for_what_the_key_may_not_read_any_more(self, client, document):
+        (chunk,) = revised(document, 1, "Text.")
+        key, _ = ApiKey.objects.issue(name="laptop")
+        token = token_of(document.pk, 1, (chunk.pk,), key_id=key.pk)
+        Collection.objects.update(everyone=Collection.Everyone.NOTHING)
+        assert client.get(f"/sources/{token}").status_code == 404
+        grant = Grant.objects.create(collection=document.collection, key=key)
+        assert client.get(f"/sources/{token}").status_code == 200
+        grant.delete()
+        response = client.get(f"/sources/{token}")
+        assert (response.status_code, "may not be read any more" in body(response)) == (404, True)
+
     def test_for_a_chunk_that_is_gone(self, client, document):
         first, second = revised(document, 1, "One.", "Two.")
-        token = token_of(document.pk, 1, (first.pk,))
+        token = token_of(document.pk, 1, (first.pk,), key_id=None)
         first.delete()
         assert client.get(f"/sources/{token}").status_code == 404
         assert page(client, document, 1, second).status_code == 200
@@ -194,5 +207,6 @@ async def test_believe_a_proxy_only_where_one_is_set(settings):
 def test_name_document_revision_and_chunks():
     cited = Passage(chunk=7, document=5, revision=3, ordinal=0, collection="c", title="t", source="s", text="x")
     source = Source(n=1, passage=cited, chunks=(7, 8), text="x", tokens=1)
-    assert linked("https://moe.example")(source) == f"https://moe.example/sources/{token_of(5, 3, (7, 8))}"
-    assert linked("")(source).startswith("/sources/")
+    token = token_of(5, 3, (7, 8), key_id=4)
+    assert linked("https://moe.example", 4)(source) == f"https://moe.example/sources/{token}"
+    assert linked("", None)(source).startswith("/sources/")
