@@ -18,7 +18,7 @@ from gateway.account import Account
 from gateway.auth import Caller, keys
 from gateway.consumers import ChatCompletions
 from gateway.decisions import Decisions
-from gateway.models import key_digest
+from gateway.models import ApiKey, key_digest
 from gateway.native import NativeChat, NativeGenerate
 from gateway.sources import _signer
 from knowledge.exceptions import CollectionNotFound, EmbeddingFailed
@@ -214,7 +214,7 @@ class TestAnAnswer:
         assert answer.message.content[citation.start_index : citation.end_index] == "[1]"
         assert citation.title == "Part 1"
         assert citation.url.startswith("http://localhost:8000/sources/")
-        assert _signer().unsign_object(citation.url.rsplit("/", 1)[1]) == [11, 2, 1]
+        assert _signer().unsign_object(citation.url.rsplit("/", 1)[1]) == [0, 11, 2, 1]
         first, second = answer.json["sources"]
         assert first == {
             "n": 1, "chunk": 1, "chunks": [1], "document": 11, "revision": 2, "collection": "handbook",
@@ -711,8 +711,12 @@ class TestForReal:
     async def desk(self, handbook, server, monkeypatch, settings):
         settings.STREAM_HEARTBEAT_SECONDS = 0
         desk = Desk(server, monkeypatch)
-        known = {name: Caller(key_id=number, name=name, group=name, prefix=name) for number, name in enumerate(GROUPS)}
-        monkeypatch.setattr(keys, "_value", {key_digest(name): caller for name, caller in known.items()})
+        known = {}
+        for name in GROUPS:
+            fields = {"name": name, "group": name, "prefix": name, "digest": key_digest(name)}
+            row = await database_sync_to_async(ApiKey.objects.create)(**fields)
+            known[row.digest] = Caller(key_id=row.pk, name=name, group=name, prefix=name)
+        monkeypatch.setattr(keys, "_value", known)
         yield desk
         await close_shared_pool()
 
