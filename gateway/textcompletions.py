@@ -33,7 +33,8 @@ from routing.exceptions import BadRequest, EndpointError, UpstreamFailed
 from routing.features import Asker
 from routing.mixture.plan import alone
 from routing.named import to_fill_in
-from routing.pool import Attempt, prepare, shared_pool
+from routing.pool import Attempt, shared_pool
+from routing.preparing import prepare
 from routing.router import shared_router
 
 # What a text completion has in common with a chat, read by the same code.

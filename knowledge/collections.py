@@ -10,7 +10,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
 from knowledge.access import Access, Level
-from knowledge.documents import contents_forget, job_cancel
+from knowledge.contents import contents_forget
+from knowledge.documents import job_cancel
 from knowledge.embedding import MINILM, MULTILINGUAL
 from knowledge.exceptions import CollectionNotFound
 from knowledge.models import Collection, Document, EmbeddingModel, IngestionJob, StoredContent

@@ -4,7 +4,6 @@ What comes is stored with the job that will read it in one transaction; the docu
 publishes the new revision (knowledge/publishing.py). What is already there is a success that makes no work.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,35 +11,43 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Max
-from django.utils import timezone
 
 from knowledge.attributes import with_attributes
 from knowledge.authors import NOBODY, Author
-from knowledge.curation.ledger import edits_wait
+from knowledge.contents import content_store, contents_forget, sha256_of
 from knowledge.exceptions import CollectionNotFound, DocumentNotFound, Expired, StoredFileNotFound
-from knowledge.jobs import document_settle, job_end, staged_delete
+from knowledge.jobs import document_settle, job_end
 from knowledge.models import (
     Chunk,
     Collection,
     Document,
-    DocumentRevision,
     DocumentStatus,
     Embedding,
     IngestionJob,
     JobState,
     RevisionState,
-    StoredContent,
     StoredFile,
 )
 from knowledge.models.chunks import ChunkQuerySet
 from knowledge.postings import ChunkTerms, Tally, chunk_terms, collection_tally, postings_delete, postings_write
+from knowledge.revisions import (
+    CREATED,
+    UNCHANGED,
+    UPDATED,
+    Received,
+    content_read_again,
+    document_lock,
+    document_supersede,
+    is_content_of,
+    is_settled,
+    job_add,
+    revision_add,
+    revision_live,
+    revision_waiting,
+)
 from knowledge.tasks import job_defer, job_withdraw
 from routing.exceptions import BadRequest
 
-CREATED, UPDATED, UNCHANGED = "created", "updated", "unchanged"
-
-REPLACED = "A newer version of the document came."
 CANCELLED = "It was cancelled before it was done."
 LONGEST_SOURCE = 1000
 
@@ -72,20 +79,6 @@ class Incoming:
     watch: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """``result`` is "created", "updated" or "unchanged"; ``job`` is what reads it, None if nothing has to be read."""
-
-    document: Document
-    job: IngestionJob | None
-    result: str
-
-
-def is_published(received: Received) -> bool:
-    """Tell whether what came is found already, without anything that has to be done first."""
-    return received.job is None or received.job.state == JobState.DONE
-
-
 def document_receive(
     *, collection: Collection, incoming: Incoming, batch: UUID | None = None, again: bool = False, hold: float = 0
 ) -> Received:
@@ -99,7 +92,7 @@ def document_receive(
     with _into(collection):
         document, is_new = _locked(collection, incoming.source, origin=incoming.origin)
         read_anew = _described(document, incoming) or again
-        pending = None if is_new else _waiting(document)
+        pending = None if is_new else revision_waiting(document)
         if not read_anew and pending is not None and is_content_of(pending, sha256=sha256, name=incoming.name):
             return Received(document=document, job=pending.jobs.unfinished().first(), result=UNCHANGED)
         if not is_new:
@@ -254,7 +247,7 @@ def document_update(
         for name, value in changed.items():
             setattr(document, name, value)
         document.save(update_fields=[*changed, "updated_at"])
-        if changed.keys() & {"title", "language"} and (wanted := _waiting(document) or revision_live(document)):
+        if changed.keys() & {"title", "language"} and (wanted := revision_waiting(document) or revision_live(document)):
             content_read_again(document, wanted)
         if "enabled" in changed:
             _show(document, terms) if document.enabled else _hide(document)
@@ -301,143 +294,6 @@ def job_cancel(*, job: IngestionJob) -> bool:
         job_end(row, JobState.CANCELLED, code="cancelled", message=CANCELLED)
         job_withdraw(row.queue_id)
     return True
-
-
-# --- for jobs that fetch what they read -----------------------------------------------------------------------
-
-
-def document_supersede(document: Document, *, keep: UUID | None = None) -> None:
-    """Shut out the jobs that read a document's earlier content, but for job ``keep``, and what waits for review.
-
-    The document's row must be locked.
-    """
-    waiting = document.revisions.filter(state__in=(RevisionState.PENDING, RevisionState.REVIEW))
-    waiting.update(state=RevisionState.SUPERSEDED, chunk_ids=[], edits=[])
-    staged_delete(document.pk)
-    for job in document.jobs.unfinished():
-        if job.pk == keep:
-            continue
-        job_end(job, JobState.CANCELLED, code="superseded", message=REPLACED)
-        job_withdraw(job.queue_id)
-
-
-def revision_add(
-    document: Document, *, sha256: str, name: str, mime: str, author: Author = NOBODY, reason: str = ""
-) -> DocumentRevision:
-    """Add a revision that waits to be read to a document whose row is locked."""
-    if document.file is not None and document.file.content_id != sha256:
-        document.file = None  # what came under its name from elsewhere is not that file any more
-        document.save(update_fields=["file"])
-    highest = document.revisions.aggregate(Max("number"))["number__max"] or 0
-    return DocumentRevision.objects.create(
-        document=document,
-        number=highest + 1,
-        content_id=sha256,
-        name=name[:500],
-        declared_mime=mime[:150],
-        reason=reason,
-        **author.fields(),
-    )
-
-
-def sha256_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def content_store(data: bytes, sha256: str) -> None:
-    """Keep ``data``, and keep others from deleting it until the transaction, which is to refer to it, ends."""
-    kept = StoredContent.objects.select_for_update(no_key=True).filter(pk=sha256).values_list("pk")
-    if not list(kept):
-        StoredContent.objects.bulk_create(
-            [StoredContent(sha256=sha256, data=data, size=len(data))],
-            update_conflicts=True,
-            unique_fields=["sha256"],
-            update_fields=["size"],
-        )
-
-
-def contents_forget(contents: list[str]) -> None:
-    """Delete those contents that no revision and no uploaded file refers to any more."""
-    # Locked before it is looked who refers to them, by a statement of its own: whoever is about to has them locked.
-    kept = StoredContent.objects.select_for_update().filter(pk__in=contents).order_by("pk").values_list("pk", flat=True)
-    StoredContent.objects.filter(pk__in=list(kept), revisions=None, files=None).delete()
-
-
-def is_content_of(revision: DocumentRevision, *, sha256: str, name: str) -> bool:
-    return revision.content_id == sha256 and revision.name == name[:500]
-
-
-def is_made_alike(revision: DocumentRevision, document: Document, *, sha256: str, name: str) -> bool:
-    """Tell whether reading this content for its ``document`` would make of it what ``revision`` is."""
-    return is_content_of(revision, sha256=sha256, name=name) and revision.recipe == document.recipe
-
-
-def is_settled(document: Document, *, sha256: str, name: str) -> bool:
-    """Tell whether nothing would come of reading this content: it is what is found, or what was rejected last."""
-    settled = document.revisions.filter(state__in=(RevisionState.LIVE, RevisionState.REJECTED)).order_by("number")
-    by_state = {row.state: row for row in settled}
-    rejected, live = by_state.get(RevisionState.REJECTED), by_state.get(RevisionState.LIVE)
-    is_last = rejected is not None and (live is None or live.number < rejected.number)
-    if rejected is not None and is_last and is_content_of(rejected, sha256=sha256, name=name):
-        return True
-    return (
-        live is not None
-        and is_made_alike(live, document, sha256=sha256, name=name)
-        and not edits_wait(document.pk, live)
-    )
-
-
-def revision_live(document: Document) -> DocumentRevision | None:
-    """Return the revision that is found."""
-    return document.revisions.filter(state=RevisionState.LIVE).first()
-
-
-def content_read_again(
-    document: Document,
-    revision: DocumentRevision,
-    *,
-    batch: UUID | None = None,
-    author: Author = NOBODY,
-    reason: str = "",
-) -> Received:
-    """Have the content of one of a document's revisions read as its next one; its row must be locked."""
-    document_supersede(document)
-    added = revision_add(
-        document,
-        sha256=revision.content_id,
-        name=revision.name,
-        mime=revision.declared_mime,
-        author=author,
-        reason=reason,
-    )
-    job = job_add(document, revision=added, batch=batch)
-    return Received(document=document, job=job, result=UPDATED if document.revision else CREATED)
-
-
-def document_lock(document: Document) -> Document:
-    """Lock a document's row and return it as it is now. Raises DocumentNotFound if it is gone."""
-    row = Document.objects.select_for_update(no_key=True).filter(pk=document.pk).first()
-    if row is None:
-        raise DocumentNotFound("The document was deleted meanwhile.")
-    return row
-
-
-def job_add(
-    document: Document,
-    *,
-    revision: DocumentRevision | None = None,
-    url: str = "",
-    batch: UUID | None = None,
-    hold: float = 0,
-) -> IngestionJob:
-    """Have a revision read, or what is at ``url`` fetched first; the document's row must be locked."""
-    job = IngestionJob.objects.create(
-        collection_id=document.collection_id, document=document, revision=revision, url=url, batch=batch or uuid4()
-    )
-    job_defer(job, seconds=hold)
-    document.status = DocumentStatus.PENDING
-    Document.objects.filter(pk=document.pk).update(status=document.status, updated_at=timezone.now())
-    return job
 
 
 # --- inside ---------------------------------------------------------------------------------------------------
@@ -534,12 +390,6 @@ def _fitted(document: Document, attributes: Mapping[str, Any] | None, cut: OwnCu
     if changed:
         document.save(update_fields=[*changed, "updated_at"])
     return document.recipe != recipe
-
-
-def _waiting(document: Document) -> DocumentRevision | None:
-    """Return the revision that waits to be read, or for review."""
-    waiting = (RevisionState.PENDING, RevisionState.REVIEW)
-    return document.revisions.filter(state__in=waiting).order_by("-number").first()
 
 
 def _terms(document: Document, chunk: Chunk) -> ChunkTerms:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from django.db import Error
 
-from knowledge.documents import UNCHANGED, Received, job_cancel
+from knowledge.documents import job_cancel
 from knowledge.equipment import Equipment, shared_equipment
 from knowledge.ingest import ingest
 from knowledge.jobs import Postponed
 from knowledge.models import IngestionJob, JobState, Stage
+from knowledge.revisions import UNCHANGED, Received
 from knowledge.tasks import job_hold, job_withdraw
 from knowledge.threads import in_thread
 from routing.exceptions import EndpointError

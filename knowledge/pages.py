@@ -3,16 +3,10 @@
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from knowledge.documents import (
-    UNCHANGED,
-    content_store,
-    document_supersede,
-    is_settled,
-    revision_add,
-    sha256_of,
-)
+from knowledge.contents import content_store, sha256_of
 from knowledge.jobs import Run, document_settle, job_finish, step
 from knowledge.models import Document, IngestionJob
+from knowledge.revisions import UNCHANGED, document_supersede, is_settled, revision_add
 from knowledge.web import Page, identity
 
 

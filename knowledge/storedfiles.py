@@ -5,7 +5,8 @@ import datetime as dt
 from django.db import transaction
 
 from knowledge.access import Access
-from knowledge.documents import content_store, contents_forget, document_delete, sha256_of
+from knowledge.contents import content_store, contents_forget, sha256_of
+from knowledge.documents import document_delete
 from knowledge.models import Document, StoredFile
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from routing import rules
+from routing.applying import apply_to
 from routing.backends.protocol import ChatRequest
 from routing.catalog import Expert, Profile
 from routing.program.opinion import ProgramOpinion
@@ -80,7 +80,7 @@ class Decision:
 
     def applied_to(self, request: ChatRequest) -> ChatRequest:
         """Return ``request`` with what the rules demand."""
-        return rules.apply_to(request, self.outcome, system_prompt=self.expert.system_prompt)
+        return apply_to(request, self.outcome, system_prompt=self.expert.system_prompt)
 
     def explained(self, *, quoting: bool = True) -> dict[str, Any]:
         """Return the whole why as JSON; the prompt is not in it, nor, without ``quoting``, what a model said of it."""

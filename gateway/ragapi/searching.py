@@ -68,7 +68,7 @@ def _search(data: Mapping[str, Any]) -> tuple[SearchRequest, list[str]]:
         mode=Mode(_one_of(mode, "mode", tuple(Mode))) if mode else None,
         fusion=Fusion(_one_of(fusion, "fusion", tuple(Fusion))) if fusion else None,
         vector_weight=fields.number("vector_weight", 0, 1),
-        filters=_filters(fields.raw("filters")),
+        filters=parse_filters(fields.raw("filters")),
         threshold=fields.number("threshold", 0, 1),
         neighbours=fields.integer("neighbours", 0, MOST_NEIGHBOURS),
         rerank=fields.flag("rerank"),
@@ -98,7 +98,8 @@ def _one_of(value: str, where: str, words: tuple[str, ...]) -> str:
     return value
 
 
-def _filters(value: Any) -> dict[str, Any] | None:
+def parse_filters(value: Any) -> dict[str, Any] | None:
+    """Return the tree of comparisons that a body asks for, checked; raises BadRequest."""
     if value is None:
         return None
     try:

@@ -8,9 +8,9 @@ from typing import Any
 from gateway.fields import Fields, invalid
 from gateway.ragapi.incoming import parse_object
 from gateway.ragapi.metadata import is_storable
+from gateway.ragapi.searching import parse_filters
 from gateway.vectorstores.standing import public_id_of
 from knowledge.attributes import attributes_of
-from knowledge.filters import InvalidFilter, parse, to_json
 from knowledge.models import Document
 from knowledge.passages import Passage, Retrieval, SearchRequest
 
@@ -50,7 +50,7 @@ def parse_store_search(body: bytes, store: str) -> StoreSearch:
         also=tuple(others),
         collections=(store,),
         top_k=USUAL_RESULTS if results is None else results,
-        filters=_filters(fields.raw("filters")),
+        filters=parse_filters(fields.raw("filters")),
         rerank=False if ranker == "none" else None,
     )
     threshold = ranking.number("score_threshold", 0, 1) or 0.0
@@ -68,15 +68,6 @@ def _queries(value: Any) -> list[str]:
     if not all(map(is_storable, given)):
         raise invalid("query", "'query' has characters that no text can have (NUL, or half of a surrogate pair).")
     return given
-
-
-def _filters(value: Any) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    try:
-        return to_json(parse(value, place="'filters'"))
-    except InvalidFilter as error:
-        raise invalid("filters", str(error)) from error
 
 
 def file_names(passages: Sequence[Passage]) -> Mapping[int, FileName]:

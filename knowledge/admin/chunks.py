@@ -18,8 +18,8 @@ from knowledge.admin.wording import counted, excerpt
 from knowledge.authors import Author
 from knowledge.chunking import SEPARATOR
 from knowledge.curation.editing import chunks_switch
-from knowledge.documents import is_published
 from knowledge.models import Chunk, ChunkState, Posting
+from knowledge.revisions import is_published
 from routing.exceptions import EndpointError
 
 BESIDE = 2

@@ -16,8 +16,8 @@ from knowledge.admin.rights import may
 from knowledge.admin.wording import excerpt
 from knowledge.authors import Author
 from knowledge.curation.review import revision_approve, revision_reject
-from knowledge.documents import revision_live
 from knowledge.models import ChunkEdit, DocumentRevision, RevisionState
+from knowledge.revisions import revision_live
 from routing.exceptions import EndpointError
 
 

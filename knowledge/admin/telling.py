@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.contrib import admin, messages
 from django.http import HttpRequest
 
-from knowledge.documents import Received, is_published
+from knowledge.revisions import Received, is_published
 
 SHOWN_PROBLEMS = 20
 

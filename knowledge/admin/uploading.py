@@ -21,8 +21,9 @@ from knowledge.admin.rights import may
 from knowledge.admin.telling import tell_problems
 from knowledge.admin.wording import counted
 from knowledge.authors import Author
-from knowledge.documents import Incoming, Received, document_receive, page_receive, sitemap_receive
+from knowledge.documents import Incoming, document_receive, page_receive, sitemap_receive
 from knowledge.models import Collection, Document, IngestionJob
+from knowledge.revisions import Received
 from routing.admin.rules import LinesField
 from routing.admin.trying import ObjectField, TextField
 from routing.exceptions import EndpointError

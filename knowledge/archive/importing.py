@@ -34,7 +34,6 @@ from knowledge.archive.tables import (
 from knowledge.archive.translating import INSIDE, Renumbered
 from knowledge.archive.vectors import vectors_write
 from knowledge.beside import filling_add
-from knowledge.documents import job_add
 from knowledge.exceptions import BadArchive
 from knowledge.flagging import flags_renew_all
 from knowledge.jobs import document_settle
@@ -50,6 +49,7 @@ from knowledge.models import (
     StoredFile,
 )
 from knowledge.postings import Tally, chunk_terms, collection_tally, postings_write
+from knowledge.revisions import job_add
 from knowledge.switching import chunks_without
 from knowledge.vectors import index_if_large
 

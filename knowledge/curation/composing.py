@@ -8,13 +8,13 @@ from django.utils import timezone
 from knowledge.authors import Author
 from knowledge.curation.composition import composition_of
 from knowledge.curation.ledger import Entry
-from knowledge.documents import UPDATED, Received, document_supersede, job_add, revision_add
 from knowledge.flagging import flag
 from knowledge.jobs import Postponed, run_of
 from knowledge.models import Chunk, ChunkState, Collection, Document, DocumentRevision, IngestionJob, JobState, Stage
 from knowledge.postings import chunk_terms
 from knowledge.publishing import Publication, publish, to_be_counted
 from knowledge.readings import reading_of
+from knowledge.revisions import UPDATED, Received, document_supersede, job_add, revision_add
 from knowledge.staging import vectors_copy, without_vector
 
 

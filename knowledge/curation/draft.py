@@ -16,9 +16,9 @@ from knowledge.curation.composing import compose, may_be_at_once
 from knowledge.curation.composition import is_headed
 from knowledge.curation.edit import Original, Outcome, originals_of
 from knowledge.curation.ledger import Entry, edit_save, edit_withdrawn
-from knowledge.documents import Received, content_read_again, document_lock, revision_live
 from knowledge.exceptions import DocumentNotFound, TextChanged
 from knowledge.models import Chunk, ChunkEdit, Document, DocumentRevision, RevisionState
+from knowledge.revisions import Received, content_read_again, document_lock, revision_live
 from knowledge.signals import signals_of
 from routing.exceptions import BadRequest
 

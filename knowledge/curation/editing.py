@@ -12,9 +12,9 @@ from django.db import transaction
 from knowledge.authors import NOBODY, Author
 from knowledge.curation.draft import Draft, outcome_of
 from knowledge.curation.edit import Outcome
-from knowledge.documents import Received
 from knowledge.exceptions import TextChanged
 from knowledge.models import Chunk, ChunkEdit
+from knowledge.revisions import Received
 from routing.exceptions import BadRequest
 
 LONGEST_TEXT = 20_000

@@ -5,10 +5,10 @@ from django.utils import timezone
 
 from knowledge.authors import Author
 from knowledge.curation.ledger import edits_settle
-from knowledge.documents import document_lock, job_add, revision_live
 from knowledge.exceptions import TextChanged
 from knowledge.jobs import document_settle, staged_delete
 from knowledge.models import DocumentRevision, IngestionJob, RevisionState
+from knowledge.revisions import document_lock, job_add, revision_live
 from routing.exceptions import BadRequest
 
 ANSWERED = "Nothing waits for an answer here any more: it was answered already, or a newer version took its place."

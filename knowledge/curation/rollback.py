@@ -4,9 +4,9 @@ from django.db import transaction
 
 from knowledge.authors import NOBODY, Author
 from knowledge.curation.composing import compose
-from knowledge.documents import Received, document_lock
 from knowledge.exceptions import TextChanged
 from knowledge.models import Chunk, Document, DocumentRevision, RevisionState
+from knowledge.revisions import Received, document_lock
 from routing.exceptions import BadRequest
 
 

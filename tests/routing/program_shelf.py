@@ -1,6 +1,8 @@
 """An active program whose model is a scripted server, for tests of what it does to requests."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from routing.admission import Limits
@@ -11,7 +13,7 @@ from routing.features import Features
 from routing.pool import Pool
 from routing.program.active import Active, Program
 from routing.program.deciding import Deciding
-from tests.scripted import Reply
+from tests.scripted import Reply, Residency, ScriptedModel, ScriptedServer
 
 MODEL = "judge:1b"
 EXPERTS = {
@@ -26,6 +28,15 @@ EXPERTS = {
 
 def says(expert="math", confidence=0.8, reason="a sum is asked for") -> Reply:
     return Reply(content=[json.dumps({"expert": expert, "confidence": confidence, "reason": reason})])
+
+
+@contextmanager
+def judging() -> Iterator[ScriptedServer]:
+    """Yield a model server with the program's model in memory, which always says "math"."""
+    with ScriptedServer([ScriptedModel(name=MODEL)]) as server:
+        server.loaded[MODEL] = Residency()
+        server.default_reply = says("math")
+        yield server
 
 
 def new_pool(**limits) -> Pool:

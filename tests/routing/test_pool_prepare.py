@@ -8,7 +8,7 @@ from routing.backends import ollama, openai
 from routing.backends.protocol import ServerAddress, ServerKind
 from routing.catalog import Expert, Replica
 from routing.exceptions import BadRequest
-from routing.pool import prepare
+from routing.preparing import prepare
 from tests.requests import HELLO, chat_request
 
 SERVER = ServerAddress(name="box", kind=ServerKind.OLLAMA, base_url="http://box:11434")

@@ -17,18 +17,15 @@ from routing.management.commands import route
 from routing.models import Expert, ModelServer, Replica, RouterProgram
 from routing.program.active import Active, active, load
 from routing.program.deciding import Deciding
-from tests.routing.program_shelf import EXPERTS, MODEL, new_pool, says, seen
+from tests.routing.program_shelf import EXPERTS, MODEL, judging, new_pool, seen
 from tests.routing.test_live import following, sql, visible
-from tests.scripted import Residency, ScriptedModel, ScriptedServer
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def server():
-    with ScriptedServer([ScriptedModel(name=MODEL)]) as server:
-        server.loaded[MODEL] = Residency()
-        server.default_reply = says("math")
+    with judging() as server:
         yield server
 
 

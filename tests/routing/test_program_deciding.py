@@ -16,8 +16,8 @@ from routing.program.deciding import deciding_apart
 from routing.program.opinion import ProgramOpinion
 from routing.program.verdict import UNTOLD_CONFIDENCE, Verdict
 from tests.requests import chat_request
-from tests.routing.program_shelf import EXPERTS, MODEL, deciding, new_pool, program, replica, says, seen, shelf
-from tests.scripted import Reply, Residency, ScriptedModel, ScriptedServer
+from tests.routing.program_shelf import EXPERTS, MODEL, deciding, judging, new_pool, program, replica, says, seen, shelf
+from tests.scripted import Reply, ScriptedModel, ScriptedServer
 
 LATE = 0.1
 """Seconds beyond its limit that a decision may take."""
@@ -25,9 +25,7 @@ LATE = 0.1
 
 @pytest.fixture
 def server():
-    with ScriptedServer([ScriptedModel(name=MODEL)]) as server:
-        server.loaded[MODEL] = Residency()
-        server.default_reply = says("math")
+    with judging() as server:
         yield server
 
 

@@ -13,17 +13,15 @@ from routing.catalog import Expert
 from routing.program.engine import language_model
 from routing.program.module import ChooseExpert, aask, ask, inputs_for, module_from, state_of
 from routing.program.verdict import Verdict
-from tests.routing.program_shelf import EXPERTS, MODEL, new_pool, replica, says
-from tests.scripted import Reply, Residency, ScriptedModel, ScriptedServer
+from tests.routing.program_shelf import EXPERTS, judging, new_pool, replica, says
+from tests.scripted import Reply
 
 TEXT = "What is 2 + 2?"
 
 
 @pytest.fixture
 def server():
-    with ScriptedServer([ScriptedModel(name=MODEL)]) as server:
-        server.loaded[MODEL] = Residency()
-        server.default_reply = says("math")
+    with judging() as server:
         yield server
 
 

@@ -11,9 +11,9 @@ from routing.router import Router
 from routing.rules import Rule
 from tests.requests import chat_request
 from tests.routing.program_answers import ORDERS, odd_answers
-from tests.routing.program_shelf import EXPERTS, MODEL, deciding, new_pool, program, replica, says, shelf
+from tests.routing.program_shelf import EXPERTS, deciding, judging, new_pool, program, replica, says, shelf
 from tests.routing.test_router import Says
-from tests.scripted import Reply, Residency, ScriptedModel, ScriptedServer
+from tests.scripted import Reply
 
 SUM = "What is 2 + 2?"
 UNSURE = {"code": 0.4, "math": 0.35, "writing": 0.25}
@@ -22,9 +22,7 @@ DAY = Asker(key="k", tenant="t")
 
 @pytest.fixture
 def server():
-    with ScriptedServer([ScriptedModel(name=MODEL)]) as server:
-        server.loaded[MODEL] = Residency()
-        server.default_reply = says("math")
+    with judging() as server:
         yield server
 
 

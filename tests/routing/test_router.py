@@ -15,7 +15,7 @@ from routing.decision import Decision, Outlook
 from routing.exceptions import BadRequest, EndpointError, ModelNotFound, Unavailable
 from routing.features import Asker
 from routing.named import decide_embedding, to_fill_in
-from routing.pool import prepare, without_images
+from routing.preparing import prepare, without_images
 from routing.router import Router
 from routing.rules import Rule
 from tests.requests import HELLO, chat_request, image, text, tool, tool_turn

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
+from routing.applying import apply_to
 from routing.backends.protocol import ChatRequest
 from routing.features import Asker, Features
 from routing.keywords import wildcard_fits
-from routing.rules import Rule, apply_to, judge, judge_all
+from routing.rules import Rule, judge, judge_all
 from tests.requests import chat_request
 
 SUNDAY_NOON = dt.datetime(2026, 11, 22, 12, 0)
