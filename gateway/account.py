@@ -32,6 +32,8 @@ LONGEST_PROMPT = 20_000
 class Account:
     """``what`` is the kind of request; a request that has neither a reason nor an error was cancelled.
 
+    ``keeps_decision`` is whether the decision is one that can be looked up later.
+
     ``answered_by`` is the expert that was asked last, and ``hops`` the attempts before that: a replica's label and the
     code of its error. ``several`` are the answers that several experts make together, where that was decided.
     ``grounded`` and ``citing`` tell what the answer rests on, where it was grounded.
@@ -41,6 +43,7 @@ class Account:
     request_id: str
     caller: Caller
     asked: str
+    keeps_decision: bool = True
     decision: Decision | None = None
     answered_by: str = ""
     replica: Replica | None = None
@@ -83,6 +86,11 @@ class Account:
         counted = (parts.usage for parts in self.parts)
         return sum((usage for usage in counted if usage), Usage())
 
+    def close(self) -> None:
+        """Tell everybody who wants to know how it ended; called once, whichever way it did."""
+        self.log()
+        self.record()
+
     def log(self) -> None:
         spent = self.spent
         logger.info(
@@ -104,7 +112,7 @@ class Account:
 
     def record(self) -> None:
         """Hand the decision, and the rules that had their way in it, to the journal."""
-        if self.decision is None:
+        if self.decision is None or not self.keeps_decision:
             return
         if rules := self.decision.outcome.rules:
             journal.rules_hit(rule.id for rule in rules)
@@ -128,6 +136,7 @@ class Account:
             confidence=decision.confidence,
             language=decision.language,
             key_name=self.caller.name,
+            key_id=self.caller.key_id,
             request_id=self.request_id,
             outcome=self.outcome,
             milliseconds=decision.milliseconds,

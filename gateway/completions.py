@@ -129,8 +129,7 @@ async def complete(
             account.usage = error.usage
         raise
     finally:
-        account.log()
-        account.record()
+        account.close()
         _count(account)
 
 

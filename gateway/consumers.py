@@ -6,23 +6,26 @@ from contextlib import aclosing
 from django.conf import settings
 
 from gateway import sse, wire
-from gateway.auth import asker_of, identify, keys
 from gateway.cited import Cited
 from gateway.completions import Routed, complete
-from gateway.http import EventStream, HttpConsumer
+from gateway.doors import Door
+from gateway.http import EventStream
+from gateway.policy import Scope
 from routing.backends.protocol import ChatEvent, ChatRequest
 from routing.mixture.parts import Parts
 
 Events = AsyncGenerator[Routed | Cited | Parts | ChatEvent]
 
 
-class ChatCompletions(HttpConsumer):
+class ChatCompletions(Door):
     """POST /v1/chat/completions"""
 
+    needs = Scope.CHAT
+
     async def handle(self, body: bytes) -> None:
-        caller = identify(self.headers.get(b"authorization"), await keys.aget())
+        caller = await self.caller()
         request = wire.parse_chat(body)
-        asker = asker_of(caller, self.headers)
+        asker = self.asker(caller)
         answering = complete(request, caller=caller, asker=asker, request_id=self.request_id, site=self.site)
         async with aclosing(answering) as events:
             if request.stream:

@@ -4,8 +4,9 @@ from gateway import wire
 from gateway.account import Account
 from gateway.auth import Caller
 from gateway.completions import decided, listed
+from gateway.doors import Door
 from gateway.library import Library
-from gateway.surfaces import Door
+from gateway.policy import Scope
 from routing.backends.protocol import ChatRequest
 from routing.decision import Decision
 from routing.exceptions import EndpointError
@@ -13,6 +14,8 @@ from routing.exceptions import EndpointError
 
 class Decisions(Door):
     """POST /v1/route: a chat's body; the decision on it, without an answer"""
+
+    needs = Scope.ROUTE
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()
@@ -36,6 +39,5 @@ class Decisions(Door):
             account.error = error
             raise
         finally:
-            account.log()
-            account.record()
+            account.close()
         return decision

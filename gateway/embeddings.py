@@ -153,7 +153,9 @@ async def embed(request: EmbeddingRequest, *, caller: Caller, request_id: str) -
 
     Whoever opens this generator closes it (aclosing): that is what stops the model when a client leaves.
     """
-    account = Account(what="embeddings", request_id=request_id, caller=caller, asked=request.model)
+    account = Account(
+        what="embeddings", request_id=request_id, caller=caller, asked=request.model, keeps_decision=False
+    )
     try:
         decision = decide_embedding(request.model, await catalog.aget())
         account.decision = decision
@@ -179,7 +181,7 @@ async def embed(request: EmbeddingRequest, *, caller: Caller, request_id: str) -
         account.error = error
         raise
     finally:
-        account.log()
+        account.close()
 
 
 async def _embedded_on(replica: Replica, request: EmbeddingRequest) -> AsyncGenerator[Embeddings]:

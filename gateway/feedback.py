@@ -10,11 +10,12 @@ from django.conf import settings
 
 from gateway.account import LONGEST_PROMPT
 from gateway.auth import Caller
+from gateway.doors import Door
 from gateway.errors import NotFound
 from gateway.fields import Fields, invalid, unsupported
+from gateway.policy import Scope
 from gateway.ragapi.incoming import parse_object
 from gateway.ragapi.serializers import checked_text
-from gateway.surfaces import Door
 from routing.journal import records_flush
 from routing.learning.feedback import feedback_give
 from routing.models import DecisionRecord, Expert, Feedback
@@ -53,6 +54,8 @@ class Said:
 
 class FeedbackDoor(Door):
     """POST /v1/feedback"""
+
+    needs = Scope.CHAT
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()

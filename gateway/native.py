@@ -13,10 +13,12 @@ from gateway import facade, listing
 from gateway.auth import Caller
 from gateway.cited import Cited
 from gateway.completions import Routed, complete
+from gateway.doors import Door
 from gateway.embeddings import EmbeddingRequest
 from gateway.errors import NotFound, error_headers
 from gateway.facade import Asked, LineWriter, Load
-from gateway.surfaces import Door
+from gateway.policy import Scope
+from gateway.surfaces import Embedding
 from gateway.textcompletions import complete_text
 from routing.backends import codec
 from routing.backends.embeddings import Embeddings
@@ -39,6 +41,8 @@ PROBE_SECONDS = 3.0
 
 class NativeDoor(Door):
     """Errors are ``{"error": "text"}``, before the answer with a status and in the middle of it as a line."""
+
+    needs = Scope.CHAT
 
     async def handle(self, body: bytes) -> None:
         await self.answer(body, await self.caller())
@@ -124,8 +128,10 @@ class NativeGenerate(Talking):
         await self.converse(facade.parse_generate(facade.read(body), _knows(known)), caller, known)
 
 
-class NativeEmbed(NativeDoor):
+class NativeEmbed(NativeDoor, Embedding):
     """POST /api/embed"""
+
+    needs = Scope.EMBEDDINGS
 
     async def answer(self, body: bytes, caller: Caller) -> None:
         started = time.perf_counter_ns()

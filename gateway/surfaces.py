@@ -6,30 +6,21 @@ from contextlib import aclosing
 from django.conf import settings
 
 from gateway import sse
-from gateway.auth import Caller, asker_of, identify, keys
+from gateway.auth import Caller
 from gateway.completions import Routed
+from gateway.doors import Door
 from gateway.embeddings import EmbeddingRequest, embed, embedding_list, parse_embeddings
-from gateway.http import EventStream, HttpConsumer
+from gateway.http import EventStream
+from gateway.policy import Scope
 from gateway.textcompletions import TextCollector, TextWriter, complete_text, parse_text
-from gateway.wire import Head
 from routing.backends.embeddings import Embeddings
 from routing.backends.protocol import ChatEvent, ChatRequest
-from routing.features import Asker
 
 
-class Door(HttpConsumer):
-    """What every door here does first, and with what the use case says first."""
+class Embedding(Door):
+    """What the doors that give vectors have in common."""
 
-    head: Head
-
-    async def caller(self) -> Caller:
-        return identify(self.headers.get(b"authorization"), await keys.aget())
-
-    def asker(self, caller: Caller) -> Asker:
-        return asker_of(caller, self.headers)
-
-    def routed(self, event: Routed) -> None:
-        self.extra_headers, self.head = event.headers(), event.head
+    needs = Scope.EMBEDDINGS
 
     async def embedded(self, request: EmbeddingRequest, caller: Caller) -> Embeddings:
         """Return the embeddings asked for."""
@@ -43,7 +34,7 @@ class Door(HttpConsumer):
         return found
 
 
-class EmbeddingsDoor(Door):
+class EmbeddingsDoor(Embedding):
     """POST /v1/embeddings"""
 
     async def handle(self, body: bytes) -> None:
@@ -55,6 +46,8 @@ class EmbeddingsDoor(Door):
 
 class TextCompletions(Door):
     """POST /v1/completions"""
+
+    needs = Scope.CHAT
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()

@@ -269,8 +269,7 @@ async def complete_text(
         account.error = error
         raise
     finally:
-        account.log()
-        account.record()
+        account.close()
 
 
 async def _decided(request: TextRequest, asker: Asker) -> Decision:

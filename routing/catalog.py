@@ -119,6 +119,8 @@ class Profile:
     text_only: bool | None = None
     log_share: int = 100
     log_prompts: bool = False
+    cache: str = ""
+    cache_threshold: float = 0.95
 
     def lends(self, expert: Expert) -> Expert:
         """Return ``expert`` as it answers for this profile."""
@@ -227,6 +229,8 @@ def _profiles() -> dict[str, Profile]:
             text_only=row.text_only,
             log_share=row.log_share,
             log_prompts=row.log_prompts,
+            cache=row.cache,
+            cache_threshold=row.cache_threshold,
         )
         for row in rows
     }

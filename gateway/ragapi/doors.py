@@ -6,11 +6,12 @@ import time
 from typing import ClassVar
 
 from gateway.completions import listed
+from gateway.doors import Door
 from gateway.library import access_of
+from gateway.policy import Scope
 from gateway.ragapi.incoming import parse_ingest
 from gateway.ragapi.ingesting import ingest
 from gateway.ragapi.searching import parse_query, parse_search, search_object
-from gateway.surfaces import Door
 from knowledge.search import search
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ IN_THREAD_BYTES = 64 * 1024
 
 class Ingest(Door):
     """POST /v1/rag/ingest"""
+
+    needs = Scope.KNOWLEDGE
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()
@@ -45,6 +48,8 @@ class Ingest(Door):
 
 class Search(Door):
     """GET and POST /v1/rag/search"""
+
+    needs = Scope.KNOWLEDGE
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "POST")
 

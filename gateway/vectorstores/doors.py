@@ -4,8 +4,9 @@ import logging
 import time
 
 from gateway.completions import listed
+from gateway.doors import Door
 from gateway.library import access_of
-from gateway.surfaces import Door
+from gateway.policy import Scope
 from gateway.vectorstores.access import no_store
 from gateway.vectorstores.searching import file_names, parse_store_search, results_page
 from knowledge.exceptions import CollectionNotFound
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 class StoreSearchDoor(Door):
     """POST /v1/vector_stores/{id}/search"""
+
+    needs = Scope.KNOWLEDGE
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()

@@ -105,6 +105,12 @@ class Collection(models.Model):
     )
     last_active_at = models.DateTimeField(null=True, blank=True, editable=False)
 
+    keeps_texts = models.BooleanField(
+        "keep texts",
+        default=False,
+        help_text="Store prompts and answers that rest on it, for as long as TEXT_RETENTION_DAYS says.",
+    )
+
     # --- what goes live
     review = models.BooleanField(
         "changes are reviewed",

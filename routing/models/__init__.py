@@ -14,8 +14,10 @@ from routing.models.profiles import RoutingProfile
 from routing.models.programs import RouterProgram
 from routing.models.rules import RoutingRule, RuleUse, validate_keywords
 from routing.models.servers import InstalledModel, ModelServer, normalise_base_url, validate_base_url
+from routing.models.vectors import CachedVector
 
 __all__ = [
+    "CachedVector",
     "ClassifierVersion",
     "DecisionRecord",
     "Expert",

@@ -16,6 +16,7 @@ class DecisionRecord(models.Model):
     confidence = models.FloatField(null=True)
     language = models.CharField(max_length=8, blank=True, default="")
     key_name = models.CharField(max_length=200, blank=True, default="")
+    key_id = models.BigIntegerField(null=True, help_text="Whose it is: names may be those of several keys.")
     request_id = models.CharField(max_length=200, blank=True, default="")
     outcome = models.CharField(max_length=100, blank=True, default="")
     milliseconds = models.FloatField(default=0, help_text="What deciding took.")

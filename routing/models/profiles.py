@@ -22,6 +22,12 @@ class RoutingProfile(models.Model):
         MIXTURE = "mixture", "several experts answer, and one makes their answers one"
         CASCADE = "cascade", "the smallest expert answers, and larger ones where it is not confident"
 
+    class Cache(models.TextChoices):
+        ENDPOINT = "", "as RESPONSE_CACHE says"
+        OFF = "off", "never"
+        EXACT = "exact", "to the same request"
+        SEMANTIC = "semantic", "to the same request and to similar questions"
+
     slug = models.SlugField(
         max_length=100, unique=True, help_text="What clients ask for as <i>model</i>, for example <i>auto-fast</i>."
     )
@@ -135,6 +141,22 @@ class RoutingProfile(models.Model):
     )
     log_prompts = models.BooleanField(
         "keep prompts", default=False, help_text="Store the last user message with the decision. Off: only its length."
+    )
+
+    # --- answers given again
+    cache = models.CharField(
+        "answers given again",
+        max_length=10,
+        choices=Cache.choices,
+        blank=True,
+        default="",
+        help_text="Only where the client asks for temperature 0, without tools and images, and only to the same key.",
+    )
+    cache_threshold = models.FloatField(
+        "least similarity",
+        default=0.95,
+        validators=_SHARE,
+        help_text="Cosine similarity of two questions, 0 to 1, from which one's answer is given to the other.",
     )
 
     class Meta:

@@ -1,9 +1,14 @@
+"""API keys and groups of them."""
+
 import hashlib
 import secrets
 from datetime import datetime
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
+
+from gateway.models.policies import Policy
 
 KEY_START = "sk-moe-"
 SHOWN_CHARACTERS = len(KEY_START) + 6
@@ -40,7 +45,24 @@ class Priority(models.TextChoices):
 WEIGHTS = {Priority.HIGH: 4.0, Priority.NORMAL: 1.0, Priority.LOW: 0.5}
 
 
-class ApiKey(models.Model):
+class KeyGroup(Policy):
+    """What holds for a group's keys together: each may what both it and its group may, and they share its limits."""
+
+    name = models.CharField(
+        max_length=100, unique=True, help_text="As it stands on its keys, for example <i>marketing</i>."
+    )
+    note = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "group of keys"
+        verbose_name_plural = "groups of keys"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(Policy):
     name = models.CharField(max_length=200, help_text="Who or what uses it, for example <i>Open WebUI</i>.")
     group = models.CharField(
         max_length=100,
@@ -50,6 +72,26 @@ class ApiKey(models.Model):
     )
     prefix = models.CharField(max_length=20, editable=False, help_text="How the key begins, to recognise it by.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
+    previous_prefix = models.CharField(max_length=20, blank=True, default="", editable=False)
+    previous_digest = models.CharField(
+        max_length=64,
+        unique=True,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The text before a rotation.",
+    )
+    previous_until = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Until then its former text works too."
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Who answers for it.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: it does not expire.")
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -77,6 +119,17 @@ class ApiKey(models.Model):
         if self.expires_at and self.expires_at <= timezone.now():
             return "expired"
         return "active"
+
+
+class KeyUse(models.Model):
+    """When a key was used last; beside its row, as every change there is a notice to all processes."""
+
+    key = models.OneToOneField(ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="use")
+    last_used_at = models.DateTimeField()
+    last_address = models.CharField(max_length=45, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"{self.key} at {self.last_used_at:%Y-%m-%d %H:%M}"
 
 
 def new_key_text() -> str:
