@@ -1,16 +1,28 @@
 """What is known of a request when it ends, whichever way it does: the log line and the record it leaves."""
 
 import datetime as dt
-import logging
+import sys
 import time
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from django.utils import timezone
 
+from gateway import metrics
 from gateway.auth import Caller
 from gateway.cited import Citing
+from gateway.errors import translated
 from gateway.grounding import Grounded
+from gateway.guards.guarding import Guarding
+from gateway.limits.claims import Spent, cost_units
+from gateway.limits.demand import Demand
+from gateway.limits.entry import Reservation
+from gateway.telling import log_line, mark_span
+from gateway.usage.journal import usage
+from gateway.usage.taken import cost_together, records_of, took_together
+from gateway.usage.texts import Kept, text_note
 from knowledge.models import RetrievalTrace
 from knowledge.tracing import traces
 from routing.backends.protocol import Usage
@@ -18,12 +30,11 @@ from routing.catalog import Replica
 from routing.decision import Decision
 from routing.exceptions import EndpointError
 from routing.journal import journal
+from routing.metering import Meter, begin_metering
 from routing.mixture.answering import Answering
 from routing.mixture.parts import Parts, together
 from routing.models import DecisionRecord
 from routing.pool import Attempt
-
-logger = logging.getLogger(__name__)
 
 LONGEST_PROMPT = 20_000
 
@@ -36,7 +47,9 @@ class Account:
 
     ``answered_by`` is the expert that was asked last, and ``hops`` the attempts before that: a replica's label and the
     code of its error. ``several`` are the answers that several experts make together, where that was decided.
-    ``grounded`` and ``citing`` tell what the answer rests on, where it was grounded.
+    ``meter`` is what model servers did for it; ``cache`` names the cache that the answer came from instead, ``found``
+    is how many passages a search found, and ``kept`` what is kept of its texts, if anybody wants that. ``guarding``
+    tells what guards found, ``grounded`` and ``citing`` what the answer rests on, where it was grounded.
     """
 
     what: str
@@ -44,19 +57,30 @@ class Account:
     caller: Caller
     asked: str
     keeps_decision: bool = True
+    is_streamed: bool = False
     decision: Decision | None = None
     answered_by: str = ""
     replica: Replica | None = None
     hops: tuple[tuple[str, str], ...] = ()
     reason: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    meter: Meter = field(default_factory=begin_metering)
     several: list[Answering] = field(default_factory=list)
+    cache: str = ""
+    found: int = 0
+    kept: Kept | None = None
+    guarding: Guarding | None = None
     grounded: Grounded | None = None
     citing: Citing | None = None
     error: EndpointError | None = None
+    reservation: Reservation | None = None
     first_event: float | None = None
     at: dt.datetime = field(default_factory=timezone.now)
     started: float = field(default_factory=time.monotonic)
+
+    async def reserve(self, demand: Callable[[], Demand]) -> None:
+        """Reserve what the request may take where its caller is limited; raises RateLimited, QuotaSpent, Uncounted."""
+        if self.caller.entry:
+            self.reservation = await self.caller.entry.reserve(demand())
 
     def tried(self, attempt: Attempt) -> None:
         """Note who is asked now."""
@@ -75,40 +99,44 @@ class Account:
         return self.reason or "cancelled"
 
     @property
+    def status(self) -> int:
+        """The HTTP status it ended with; 499 is nginx's number for a client that left."""
+        if self.error:
+            return self.error.status
+        return 200 if self.reason else 499
+
+    @property
     def parts(self) -> tuple[Parts, ...]:
         return tuple(replace(one.parts, index=index) for index, one in enumerate(self.several))
 
     @property
+    def passages(self) -> int:
+        """How many passages the answer rests on, or were found."""
+        return len(self.grounded.packed.sources) if self.grounded else self.found
+
+    @property
     def spent(self) -> Usage:
-        """What all of it took, also where the answer did not come to its end."""
-        if not self.several:
-            return self.usage
-        counted = (parts.usage for parts in self.parts)
-        return sum((usage for usage in counted if usage), Usage())
+        """What its answers took of model servers, also where they did not come to their end."""
+        return took_together(self.meter.of()).usage
 
     def close(self) -> None:
         """Tell everybody who wants to know how it ended; called once, whichever way it did."""
-        self.log()
+        seconds = time.monotonic() - self.started
+        unforeseen = sys.exc_info()[1]  # what goes through the ``finally`` in which this is called
+        if self.error is None and self.reason is None and isinstance(unforeseen, Exception):
+            self.error = translated(unforeseen)
+        log_line(self, seconds)
+        metrics.count(self, seconds)
+        mark_span(self)
+        if self.reservation:
+            calls = self.meter.calls  # with what only helped: its key's budgets are charged with that too
+            tokens = took_together(calls).usage.total_tokens
+            self.reservation.settle(Spent(tokens=tokens, cost=cost_units(cost_together(calls))))
         self.record()
-
-    def log(self) -> None:
-        spent = self.spent
-        logger.info(
-            "%s request_id=%s key=%s asked=%s expert=%s route=%s replica=%s outcome=%s prompt_tokens=%s "
-            "completion_tokens=%s first_ms=%s latency_ms=%.0f",
-            self.what,
-            self.request_id,
-            self.caller.prefix or "-",
-            self.asked,
-            self.decision.expert.slug if self.decision else "-",
-            self.decision.route if self.decision else "-",
-            self.replica.label if self.replica else "-",
-            self.outcome,
-            spent.prompt_tokens,
-            spent.completion_tokens,
-            "-" if self.first_event is None else f"{self.first_event * 1000:.0f}",
-            (time.monotonic() - self.started) * 1000,
-        )
+        for record in records_of(self, seconds):
+            usage.note(record)
+        if self.kept:
+            text_note(self, self.kept)
 
     def record(self) -> None:
         """Hand the decision, and the rules that had their way in it, to the journal."""
@@ -117,7 +145,8 @@ class Account:
         if rules := self.decision.outcome.rules:
             journal.rules_hit(rule.id for rule in rules)
         if is_kept(self.decision):
-            journal.note(self._record(self.decision))
+            record = self._record(self.decision)
+            journal.note(record, characters=len(record.prompt))
             if self.grounded and self.citing:
                 traces.note(self._trace(self.decision, self.grounded, self.citing))
 
@@ -140,7 +169,11 @@ class Account:
             request_id=self.request_id,
             outcome=self.outcome,
             milliseconds=decision.milliseconds,
-            why=decision.explained(quoting=keeps_prompt(decision)) | {"hops": hops} | together(self.parts) | withheld,
+            why=decision.explained(quoting=keeps_prompt(decision))
+            | {"hops": hops}
+            | together(self.parts)
+            | withheld
+            | (self.guarding.told() if self.guarding else {}),
             prompt=decision.text[:LONGEST_PROMPT] if keeps_prompt(decision) else "",
         )
 
@@ -155,6 +188,18 @@ class Account:
             trace=grounded.trace(citing, with_question=keeps_prompt(decision)),
             created_at=self.at,
         )
+
+
+@contextmanager
+def accounted(account: Account) -> Iterator[Account]:
+    """Close ``account`` whichever way the work inside ends."""
+    try:
+        yield account
+    except EndpointError as error:
+        account.error = error
+        raise
+    finally:
+        account.close()
 
 
 def keeps_prompt(decision: Decision) -> bool:

@@ -7,5 +7,9 @@ class GatewayConfig(AppConfig):
 
     def ready(self) -> None:
         from gateway import auth
+        from gateway.caching import purging
+        from gateway.guards import live
 
         auth.connect_signals()
+        purging.connect_signals()
+        live.connect_signals()

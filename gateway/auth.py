@@ -1,25 +1,24 @@
 """Who is asking: API keys, checked against an in-memory copy."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.http.request import split_domain_port, validate_host
 from django.utils import timezone
 
-from gateway.errors import AuthenticationFailed
+from gateway.errors import AuthenticationFailed, NotFound, PermissionDenied
 from gateway.models import WEIGHTS, ApiKey, KeyGroup, Priority, key_digest
-from gateway.models import Policy as PolicyRow
-from gateway.policy import CLIENT_SCOPES, Limits, Policy, Scope, collection_rule, network, scopes_of
-from knowledge.access import Level
+from gateway.policy import CLIENT_SCOPES, Needs, Policy, Scope
+from routing.current import note_key
+from routing.exceptions import BadRequest
 from routing.features import Asker
 from routing.live import LiveSnapshot
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from gateway.limits.entry import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +38,8 @@ class Caller:
     policies: tuple[Policy, ...] = ()
     keeps_texts: str = ""  # whose setting keeps prompts and answers: "key", "group", or nobody's
     address: str = ""
+    # What this one request takes of its limits; None where there are none, and where nobody has let it in yet.
+    entry: "Entry | None" = field(default=None, compare=False, repr=False)
 
     @property
     def tenant(self) -> str:
@@ -54,9 +55,33 @@ class Caller:
         """Tell whether the caller may do things of this kind; an anonymous one may do what clients do."""
         return all(scope in policy.scopes for policy in self.policies) if self.policies else scope in CLIENT_SCOPES
 
-    def may_ask(self, name: str) -> bool:
-        """Tell whether the caller may ask for the profile, expert or model ``name``; others do not exist for it."""
-        return all(policy.permits_model(name) for policy in self.policies)
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether there are models that do not exist for the caller."""
+        return any(policy.models for policy in self.policies)
+
+    def may_ask(self, *names: str) -> bool:
+        """Tell whether the caller may ask for a profile, expert or model that has these names."""
+        return all(any(map(policy.permits_model, names)) for policy in self.policies)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What a request says of who sends it, before anybody has looked at it.
+
+    ``origin`` is the site whose script or form sent it, "" where no browser said so. ``host`` is the name under which
+    it means to have reached us.
+    """
+
+    method: str
+    path: str
+    authorization: str | None = None
+    address: str = ""
+    origin: str = ""
+    host: str = ""
+
+
+# --- the keys in memory -----------------------------------------------------------------------------------------
 
 
 def load() -> Mapping[str, Caller]:
@@ -64,17 +89,7 @@ def load() -> Mapping[str, Caller]:
     groups = {row.name: row for row in KeyGroup.objects.all()}
     known: dict[str, Caller] = {}
     for key in ApiKey.objects.usable():
-        group = groups.get(key.group)
-        caller = Caller(
-            key_id=key.pk,
-            name=key.name,
-            group=key.group,
-            prefix=key.prefix,
-            expires_at=key.expires_at,
-            weight=WEIGHTS[Priority(key.priority)],
-            policies=(policy_of(key, f"key:{key.pk}"), *((policy_of(group, f"group:{group.name}"),) if group else ())),
-            keeps_texts="key" if key.keeps_texts else "group" if group and group.keeps_texts else "",
-        )
+        caller = caller_of(key, groups.get(key.group))
         known[key.digest] = caller
         if key.previous_digest and key.previous_until:
             ends = min(filter(None, (key.expires_at, key.previous_until)))
@@ -82,25 +97,18 @@ def load() -> Mapping[str, Caller]:
     return known
 
 
-def policy_of(row: PolicyRow, subject: str) -> Policy:
-    """Return what a row permits; a line of it that cannot be read permits nothing, and is logged."""
-    return Policy(
-        subject=subject,
-        scopes=scopes_of(row.scopes),
-        models=tuple(row.allowed_models),
-        collections=tuple(_readable(collection_rule, row.allowed_collections, subject, ("", Level.READ))),
-        networks=tuple(_readable(network, row.allowed_addresses, subject, network("255.255.255.255"))),
-        limits=Limits(**{name: getattr(row, name) for name in Limits.__slots__}),
+def caller_of(key: ApiKey, group: KeyGroup | None) -> Caller:
+    """Return who asks with ``key``; ``group`` is its group's row, if there is one."""
+    return Caller(
+        key_id=key.pk,
+        name=key.name,
+        group=key.group,
+        prefix=key.prefix,
+        expires_at=key.expires_at,
+        weight=WEIGHTS[Priority(key.priority)],
+        policies=(key.policy, group.policy) if group else (key.policy,),
+        keeps_texts="key" if key.keeps_texts else "group" if group and group.keeps_texts else "",
     )
-
-
-def _readable(read: Callable[[str], T], lines: Iterable[str], subject: str, instead: T) -> Iterator[T]:
-    for line in lines:
-        try:
-            yield read(line)
-        except ValueError as error:
-            logger.warning("a line of a policy permits nothing subject=%s error=%s", subject, error)
-            yield instead
 
 
 keys: LiveSnapshot[Mapping[str, Caller]] = LiveSnapshot(load, name="API keys")
@@ -108,6 +116,30 @@ keys: LiveSnapshot[Mapping[str, Caller]] = LiveSnapshot(load, name="API keys")
 
 def connect_signals() -> None:
     keys.watch((ApiKey, KeyGroup))
+
+
+# --- who comes in -----------------------------------------------------------------------------------------------
+
+
+def admit(visit: Visit, needs: Needs, known: Mapping[str, Caller]) -> Caller:
+    """Return who asks, if they may come in here; raises AuthenticationFailed, PermissionDenied or NotFound."""
+    caller = recognise(visit, known)
+    check_scope(caller, needs, visit)
+    return caller
+
+
+def recognise(visit: Visit, known: Mapping[str, Caller]) -> Caller:
+    """Return who asks; raises AuthenticationFailed and PermissionDenied, whatever it is they want."""
+    caller = identify(visit.authorization, known)
+    if caller.key_id is None:
+        _check_stranger(visit)
+    elif not all(policy.permits_address(visit.address) for policy in caller.policies):
+        raise PermissionDenied(
+            f"This API key may not be used from {visit.address or 'an unknown address'}. An administrator can permit "
+            "the address on the key's page in admin, or on its group's; behind a proxy, TRUSTED_PROXIES must name it."
+        )
+    note_key(caller.prefix)
+    return replace(caller, address=visit.address)
 
 
 def identify(authorization: str | None, known: Mapping[str, Caller]) -> Caller:
@@ -135,6 +167,41 @@ def identify(authorization: str | None, known: Mapping[str, Caller]) -> Caller:
     if caller.expires_at and caller.expires_at <= timezone.now():
         raise AuthenticationFailed("The API key has expired. Ask an administrator for a new one.")
     return caller
+
+
+def check_scope(caller: Caller, needs: Needs, visit: Visit) -> None:
+    """Raise PermissionDenied unless the caller may do things of this kind, NotFound where only administrators may."""
+    wanted = {needs} if isinstance(needs, Scope) else needs
+    if any(map(caller.may, wanted)):
+        return
+    if needs == Scope.ADMIN:
+        raise NotFound(f"There is nothing at {visit.method} {visit.path}.")
+    names = " or ".join(sorted(wanted - {Scope.ADMIN}))
+    raise PermissionDenied(
+        f"This API key may not do this: it lacks the scope '{names}'. An administrator can permit it on the key's page "
+        "in admin, or on its group's."
+    )
+
+
+def _check_stranger(visit: Visit) -> None:
+    """Refuse what a page of others has a browser send: where no key is needed, nothing else would keep it out.
+
+    Such a page may also have its own name lead to our address, so that the browser takes us for its site.
+    """
+    host, origin = visit.host.lower(), visit.origin.lower()
+    if host and not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
+        raise BadRequest(
+            f"Requests to {host[:100]} are not answered without an API key. An administrator can add the name to "
+            "ALLOWED_HOSTS."
+        )
+    permitted = {one.strip().rstrip("/").lower() for one in settings.CORS_ALLOWED_ORIGINS}
+    is_ours = host and origin.partition("://")[2] == host
+    if not origin or is_ours or not permitted.isdisjoint((origin, "*")):
+        return
+    raise PermissionDenied(
+        f"Pages of {origin[:100]} may not send requests here without an API key. An administrator can permit it in "
+        "CORS_ALLOWED_ORIGINS."
+    )
 
 
 # What a client proves itself with is nothing a rule may look at.

@@ -14,15 +14,22 @@ from django.conf import settings
 from gateway import metrics, promises
 from gateway.account import Account
 from gateway.auth import Caller
+from gateway.caching.looking import Looked, Looking, looking_of
 from gateway.choices import side_by_side, summed, total
 from gateway.cited import Cited
 from gateway.grounding import Grounded, evidence_wanted, ground
+from gateway.guards.findings import Told, header_of
+from gateway.guards.guarding import guarding_for
+from gateway.guards.outgoing import given
 from gateway.library import Library
+from gateway.limits.demand import chat_demand
+from gateway.offer import Offer
 from gateway.sources import linked
+from gateway.usage.texts import chat_kept
 from gateway.wire import Head
 from routing.backends.fetch import Allowed, Fetcher
 from routing.backends.images import with_images
-from routing.backends.protocol import ChatEvent, ChatRequest, Delta, Finish, Json
+from routing.backends.protocol import ChatEvent, ChatRequest, Delta, Finish, Json, Message
 from routing.catalog import Expert, Replica, catalog
 from routing.decision import Decision
 from routing.exceptions import EndpointError, UpstreamFailed
@@ -31,6 +38,7 @@ from routing.mixture.mixing import answering
 from routing.mixture.parts import Parts, counted
 from routing.pool import Attempt, PromptCut, shared_pool
 from routing.router import shared_router
+from routing.tracing import stage
 
 logger = logging.getLogger(__name__)
 
@@ -42,39 +50,47 @@ Run = AsyncGenerator[Attempt | PromptCut | Parts | ChatEvent]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Routed:
+class Routed(Told):
     """Who is being asked now. Comes before the answer, and again for each further replica that is tried.
 
     Where several experts answer together it is the one that speaks to the client; at first the one that is meant to.
     ``parts`` then tells what became of each, as far as that is known. ``ignored`` names what the client sent and nobody
     here reads; ``waited`` is the seconds it stood in the queue, and ``position`` how many stood there when it came.
-    ``grounded`` is None where nobody wanted the answer grounded.
+    ``grounded`` is None where nobody wanted the answer grounded. ``replica`` is None for an answer that is given again,
+    and ``cache`` what came of looking for one ("": it was not looked for). ``conversation`` is what was asked as models
+    may be shown it: what guards mask is masked in it.
     """
 
     decision: Decision
-    replica: Replica
+    replica: Replica | None
     head: Head
     ignored: tuple[str, ...] = ()
     waited: float = 0.0
     position: int = 0
     grounded: Grounded | None = None
     parts: tuple[Parts, ...] = ()
+    cache: str = ""
+    conversation: tuple[Message, ...] = ()
 
     def explained(self) -> Json:
         """Return what an answer's ``moe`` holds for a client that asked for the why."""
         body = self.decision.body()
         told = {name: body[name] for name in ("decision", "expert", "route", "why", "explain")}
+        told |= {"guards": [one.body() for one in self.guards]} if self.guards else {}
         return told | (self.grounded.tools if self.grounded else {})
 
     def headers(self) -> dict[str, str]:
         headers = {
             "X-MoE-Expert": self.head.model,
-            "X-MoE-Replica": self.replica.label,
             "X-MoE-Route": self.decision.route,
             "X-MoE-Decision": self.decision.id,
-            "X-MoE-Queue-Position": str(self.position),
-            "X-MoE-Queue-Wait-Ms": f"{self.waited * 1000:.0f}",
         }
+        if self.replica:
+            headers["X-MoE-Replica"] = self.replica.label
+            headers["X-MoE-Queue-Position"] = str(self.position)
+            headers["X-MoE-Queue-Wait-Ms"] = f"{self.waited * 1000:.0f}"
+        if self.cache:
+            headers["X-MoE-Cache"] = self.cache
         if self.head.model != self.decision.expert.slug and not self.decision.plan:
             headers["X-MoE-Fallback"] = f"{self.decision.expert.slug} -> {self.head.model}"
         if self.parts:
@@ -84,6 +100,8 @@ class Routed:
         if self.grounded:
             headers["X-MoE-Grounding"] = self.grounded.header
             headers |= {"X-MoE-Tools": "withheld"} if self.grounded.withheld else {}
+        if self.guards:
+            headers["X-MoE-Guards"] = header_of(self.guards)
         return headers | ({"X-MoE-Ignored": listed(self.ignored)} if self.ignored else {})
 
 
@@ -100,43 +118,44 @@ async def complete(
     request_id: str,
     site: str = "",
     library: Library | None = None,
+    what: str = "completion",
 ) -> AsyncGenerator[Routed | Cited | Parts | ChatEvent]:
     """Yield Routed, then the answer's events, the last of them a Finish. Raises EndpointError.
 
     With n > 1 there is a Finish for each answer; the last has the usage of all. A grounded answer has a Cited before
     its Finish, whose links begin with ``site``; one that several experts made has its Parts there, for a client that
-    wants to know. Whoever opens this generator closes it (aclosing): that is what stops
-    search and model when a client leaves.
+    wants to know. ``what`` is what the account calls it. Whoever opens this generator closes it (aclosing): that is
+    what stops search and model when a client leaves.
     """
-    account = Account(what="completion", request_id=request_id, caller=caller, asked=request.model)
+    account = Account(what=what, request_id=request_id, caller=caller, asked=request.model, is_streamed=request.stream)
     if request.ignored:
         logger.info("parameters ignored request_id=%s names=%s", request_id, listed(request.ignored))
     library = library or Library(caller)
     try:
+        guarding = account.guarding = await guarding_for(request.model, caller)
+        request = asked = await guarding.chat(request)
         decision = account.decision = await decided(request, asker, library)
+        looking = looking_of(request, decision, caller, asker)
         request = decision.applied_to(request)
-        request, grounded = await ground(request, decision, library)
+        request, grounded = await ground(request, decision, library, guarding)
         account.grounded = grounded
+        account.kept = chat_kept(asked.messages, what=what, caller=caller, grounded=grounded)
         citing = account.citing = grounded.citing(request.n, linked(site, caller.key_id)) if grounded else None
         request = await with_images(request, Fetcher(Allowed.parse(settings.FETCH_ALLOWED_HOSTS)))
-        async with aclosing(_answered(request, decision, caller, account)) as events:
+        await account.reserve(lambda: chat_demand(request, decision, shared_pool().tokens))
+        await guarding.judge(param="messages")
+        answered = _answered(request, decision, caller, account, looking)
+        async with aclosing(given(guarding, answered, account, request, answers=request.n)) as events:
             async for event in events:
                 for shown in citing.take(event) if citing and isinstance(event, Delta | Finish) else (event,):
+                    if account.kept:
+                        account.kept.saw(shown)
                     yield shown
     except EndpointError as error:
         account.error = error
-        if isinstance(error, promises.PromiseBroken) and error.usage:
-            account.usage = error.usage
         raise
     finally:
         account.close()
-        _count(account)
-
-
-def _count(account: Account) -> None:
-    if account.grounded and account.citing:
-        metrics.groundings.labels("weak" if account.grounded.is_weak else account.grounded.state).inc()
-        metrics.citations_invented.inc(account.citing.invented)
 
 
 async def decided(request: ChatRequest, asker: Asker, library: Library) -> Decision:
@@ -144,15 +163,19 @@ async def decided(request: ChatRequest, asker: Asker, library: Library) -> Decis
     if request.response_format and request.response_format.strict:
         await asyncio.to_thread(promises.check, request)  # half a second for the largest schema
     known = await catalog.aget()
+    Offer(caller=library.caller, known=known).check_chat(request.model)
     if collections := evidence_wanted(request, known):
         asker = replace(asker, evidence=await library.evidence(request, collections))
-    return await shared_router().decide(request, known, asker=asker)
+    with stage("route") as span:
+        decision = await shared_router().decide(request, known, asker=asker)
+        span.tell({"moe.route": decision.route, "moe.expert": decision.expert.slug})
+    return decision
 
 
 async def _answered(
-    request: ChatRequest, decision: Decision, caller: Caller, account: Account
+    request: ChatRequest, decision: Decision, caller: Caller, account: Account, looking: Looking | None
 ) -> AsyncGenerator[Routed | Parts | ChatEvent]:
-    """Run ``request`` where it was decided, noting in ``account`` how that goes."""
+    """Run ``request`` where it was decided, unless it was answered before; note in ``account`` how that goes."""
     telling = _Telling(request, decision, account)
 
     def run(one: ChatRequest) -> Run:
@@ -161,7 +184,17 @@ async def _answered(
 
     if decision.plan:
         yield telling.announced(decision.plan.speaker)
-    async with aclosing(side_by_side(request, run, usage_of=summed if decision.plan else total)) as events:
+
+    def answering_it() -> Run:
+        return side_by_side(request, run, usage_of=summed if decision.plan else total)
+
+    found: AsyncGenerator[Looked | Attempt | PromptCut | Parts | ChatEvent]
+    if looking is None:
+        found = answering_it()
+    else:
+        looking.may_keep = lambda: not (account.guarding and account.guarding.has_found)
+        found = looking.answers(request, answering_it, grounded=account.grounded)
+    async with aclosing(found) as events:
         async for event in events:
             for shown in telling.take(event):
                 yield shown
@@ -188,6 +221,7 @@ class _Telling:
         self._head = Head(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=decision.expert.slug)
         self._routed: Routed | None = None
         self._cut = False
+        self._cache = ""
         self.finishes = 0
 
     def announced(self, expert: Expert) -> Routed:
@@ -198,10 +232,11 @@ class _Telling:
         """
         return self._routing(Attempt(replica=expert.replicas_that(self._decision.needs)[0], expert=expert))
 
-    def take(self, event: Attempt | PromptCut | Parts | ChatEvent) -> Iterator[Routed | Parts | ChatEvent]:
-        if isinstance(event, Attempt):
+    def take(self, event: Looked | Attempt | PromptCut | Parts | ChatEvent) -> Iterator[Routed | Parts | ChatEvent]:
+        if isinstance(event, Looked):
+            yield from self._looked(event)
+        elif isinstance(event, Attempt):
             # Of several answers the later ones may come to a replica when the first has begun already.
-            metrics.queue_wait.observe(event.waited)
             if self._account.first_event is None:
                 self._account.tried(event)
                 yield self._routing(event)
@@ -215,19 +250,30 @@ class _Telling:
             self._account.saw()
             yield self._ended(event) if isinstance(event, Finish) else event
 
-    def _routing(self, attempt: Attempt) -> Routed:
-        self._head = replace(self._head, model=attempt.expert.slug)
+    def _routing(self, attempt: Attempt | None) -> Routed:
+        """Return who is asked now; None: nobody, as the answer is given again."""
+        if attempt:
+            self._head = replace(self._head, model=attempt.expert.slug)
         self._routed = Routed(
             decision=self._decision,
-            replica=attempt.replica,
+            replica=attempt.replica if attempt else None,
             head=self._head,
             ignored=self._request.ignored,
-            waited=attempt.waited,
-            position=attempt.position,
+            waited=attempt.waited if attempt else 0.0,
+            position=attempt.position if attempt else 0,
             grounded=self._account.grounded,
             parts=self._routed.parts if self._routed else (),
+            cache=self._cache,
+            conversation=self._account.guarding.conversation(0) if self._account.guarding else (),
         )
         return self._routed
+
+    def _looked(self, event: Looked) -> Iterator[Routed]:
+        """Note what came of looking for an answer; where there was one, yield what is told of it."""
+        self._cache = event.told
+        if event.cached:
+            self._account.cache = event.cached
+            yield self._routing(None)
 
     def _parted(self, parts: Parts) -> Iterator[Routed | Parts]:
         """Yield what the headers can still tell of it, and the whole for a client that wants to know."""
@@ -239,7 +285,6 @@ class _Telling:
 
     def _ended(self, finish: Finish) -> Finish:
         self.finishes += 1
-        self._account.usage = finish.usage or self._account.usage
         # Until the last answer has ended, leaving is cancelling.
         self._account.reason = finish.reason if self.finishes == self._request.n else None
         grounded = self._account.grounded

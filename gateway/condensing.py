@@ -17,6 +17,7 @@ from routing.backends.protocol import ChatRequest, Delta, Message, Sampling, Tex
 from routing.catalog import catalog
 from routing.classifier.reading import read
 from routing.exceptions import EndpointError
+from routing.metering import helping
 from routing.named import explicit
 from routing.pool import shared_pool
 
@@ -129,5 +130,6 @@ async def wording(request: ChatRequest, *, expert: str | None, condense: bool, c
 async def _answer(request: ChatRequest, caller: Caller) -> str:
     decision = explicit(request, await catalog.aget())
     chat = shared_pool().chat(decision, request, tenant=caller.tenant, weight=caller.weight)
-    async with aclosing(chat) as events:
-        return "".join([event.content async for event in events if isinstance(event, Delta)])
+    with helping("condensing"):
+        async with aclosing(chat) as events:
+            return "".join([event.content async for event in events if isinstance(event, Delta)])

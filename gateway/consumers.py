@@ -21,6 +21,7 @@ class ChatCompletions(Door):
     """POST /v1/chat/completions"""
 
     needs = Scope.CHAT
+    what = "completion"
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()

@@ -5,6 +5,8 @@ from gateway.account import Account
 from gateway.auth import Caller
 from gateway.completions import decided, listed
 from gateway.doors import Door
+from gateway.guards.findings import header_of
+from gateway.guards.guarding import guarding_for
 from gateway.library import Library
 from gateway.policy import Scope
 from routing.backends.protocol import ChatRequest
@@ -16,6 +18,7 @@ class Decisions(Door):
     """POST /v1/route: a chat's body; the decision on it, without an answer"""
 
     needs = Scope.ROUTE
+    what = "decision"
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()
@@ -34,6 +37,10 @@ class Decisions(Door):
         account = Account(what="decision", request_id=self.request_id, caller=caller, asked=request.model)
         account.reason = "not run"
         try:
+            guarding = account.guarding = await guarding_for(request.model, caller)
+            request = await guarding.chat(request)
+            if guarding.has_found:
+                self.extra_headers["X-MoE-Guards"] = header_of(guarding.found)
             decision = account.decision = await decided(request, self.asker(caller), Library(caller))
         except EndpointError as error:
             account.error = error

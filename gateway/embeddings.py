@@ -11,20 +11,25 @@ import uuid
 from array import array
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gateway.account import Account
 from gateway.auth import Caller
 from gateway.completions import Routed
 from gateway.fields import invalid
+from gateway.guards.guarding import guarding_for
+from gateway.limits.demand import embedding_demand
+from gateway.offer import Offer
 from gateway.wire import Head
 from routing.backends import codec
 from routing.backends.embeddings import TEXTS_PER_CALL, EmbeddingCall, Embeddings, joined, shortened
 from routing.backends.local import LocalEmbedder, local_embedder
-from routing.backends.protocol import Json, Usage
+from routing.backends.protocol import Json
 from routing.catalog import Replica, catalog
 from routing.exceptions import BadRequest, ContextLengthExceeded, EndpointError
+from routing.metering import called
 from routing.named import IN_PROCESS, decide_embedding
 from routing.pool import Attempt, shared_pool
 
@@ -157,8 +162,13 @@ async def embed(request: EmbeddingRequest, *, caller: Caller, request_id: str) -
         what="embeddings", request_id=request_id, caller=caller, asked=request.model, keeps_decision=False
     )
     try:
-        decision = decide_embedding(request.model, await catalog.aget())
+        guarding = account.guarding = await guarding_for(request.model, caller)
+        request = replace(request, texts=await guarding.texts(request.texts, param="input"))
+        known = await catalog.aget()
+        Offer(caller=caller, known=known).check_embedding(request.model)
+        decision = decide_embedding(request.model, known)
         account.decision = decision
+        await account.reserve(lambda: embedding_demand(request.texts, decision.expert, shared_pool().tokens))
         head = Head(id=f"embd-{uuid.uuid4().hex}", created=int(time.time()), model=decision.expert.slug)
 
         def start(replica: Replica) -> AsyncGenerator[Embeddings]:
@@ -172,10 +182,12 @@ async def embed(request: EmbeddingRequest, *, caller: Caller, request_id: str) -
             async for event in events:
                 if isinstance(event, Attempt):
                     account.tried(event)
-                    yield Routed(decision=decision, replica=event.replica, head=head)
+                    if event.call:
+                        event.call.expects = partial(shared_pool().likely_tokens, event.replica, request.texts)
+                    yield Routed(decision=decision, replica=event.replica, head=head, guards=guarding.found)
                     continue
                 account.saw()
-                account.reason, account.usage = "stop", Usage(prompt_tokens=event.prompt_tokens)
+                account.reason = "stop"
                 yield event
     except EndpointError as error:
         account.error = error
@@ -202,14 +214,19 @@ async def _embedded_on(replica: Replica, request: EmbeddingRequest) -> AsyncGene
 
 async def _in_process(request: EmbeddingRequest) -> AsyncGenerator[Attempt | Embeddings]:
     """Do what the pool does, for the embedder in this process."""
-    yield Attempt(replica=IN_PROCESS.replicas[0], expert=IN_PROCESS)
+    call = called(IN_PROCESS, IN_PROCESS.replicas[0])
+    yield Attempt(replica=call.replica, expert=IN_PROCESS, call=call)
     embedder = local_embedder()
     counted = await asyncio.to_thread(_count, embedder, request)
+    call.begin()
     vectors = await embedder.aembed(request.texts)
-    yield Embeddings(
+    found = Embeddings(
         vectors=tuple(shortened(vector, request.dimensions, embedder.model_id) for vector in vectors),
         prompt_tokens=counted,
     )
+    call.note(found)
+    call.end()
+    yield found
 
 
 def _count(embedder: LocalEmbedder, request: EmbeddingRequest) -> int:

@@ -7,7 +7,9 @@ The door's own leaves of the exception tree in routing/exceptions.py:
     ├── NotFound               404
     ├── MethodNotAllowed       405
     ├── Conflict               409
+    ├── RequestTooSlow         408
     ├── BodyTooLarge           413
+    ├── ContentRefused         400  a guard found something in the request
     └── UnsupportedMediaType   415
 """
 
@@ -74,6 +76,30 @@ class BodyTooLarge(EndpointError):
         )
 
 
+class ContentRefused(EndpointError):
+    """A guard refuses the request; ``guards`` is what X-MoE-Guards says."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "content_filter"
+
+    def __init__(self, message: str, *, param: str | None = None, guards: str = "") -> None:
+        super().__init__(message, param=param, should_retry=False)
+        self.guards = guards
+
+
+class RequestTooSlow(EndpointError):
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The request did not arrive within {settings.BODY_TIMEOUT_SECONDS:g} seconds. Send it again, over a "
+            "better connection or in smaller parts; an administrator can raise BODY_TIMEOUT_SECONDS."
+        )
+
+
 class UnsupportedMediaType(EndpointError):
     status = 415
     type = "invalid_request_error"
@@ -106,17 +132,29 @@ def error_headers(error: EndpointError) -> dict[str, str]:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
+    if isinstance(error, ContentRefused) and error.guards:
+        headers["X-MoE-Guards"] = error.guards
     return headers
 
 
 def from_exception(error: Exception) -> EndpointError:
     """Return ``error`` as one of ours; an unforeseen one is logged with its traceback."""
+    ours = translated(error)
+    if isinstance(error, RecursionError):
+        return BadRequest("The request is nested too deeply to be passed on. Send it flatter.")
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.warning("the database does not answer error=%s", error)
+    elif isinstance(ours, InternalError):
+        logger.error("unexpected error", exc_info=error)
+    return ours
+
+
+def translated(error: Exception) -> EndpointError:
+    """Return ``error`` as the one of ours that a client is told."""
     if isinstance(error, EndpointError):
         return error
     if isinstance(error, OperationalError | InterfaceError):
-        logger.warning("the database does not answer error=%s", error)
         return Unavailable("The database does not answer at the moment. Try again.", retry_after=5)
-    logger.error("unexpected error", exc_info=error)
     return InternalError()
 
 

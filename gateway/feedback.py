@@ -16,6 +16,7 @@ from gateway.fields import Fields, invalid, unsupported
 from gateway.policy import Scope
 from gateway.ragapi.incoming import parse_object
 from gateway.ragapi.serializers import checked_text
+from routing.catalog import catalog
 from routing.journal import records_flush
 from routing.learning.feedback import feedback_give
 from routing.models import DecisionRecord, Expert, Feedback
@@ -91,21 +92,21 @@ async def decision_found(decision: str, caller: Caller) -> DecisionRecord:
     """Return the record of a decision made for ``caller``, waiting until it is written; raises DecisionNotFound."""
     if not _ID.fullmatch(decision):
         raise DecisionNotFound(decision[:100])
-    if (record := await _look(decision, caller.name)) is not None:
+    if (record := await _look(decision, caller)) is not None:
         return record
     # The answer came a moment ago: its record waits in this process's journal, or in another's.
     await database_sync_to_async(records_flush, thread_sensitive=False)()
     until = time.monotonic() + WAIT_SECONDS
-    while (record := await _look(decision, caller.name)) is None:
+    while (record := await _look(decision, caller)) is None:
         if time.monotonic() >= until:
             raise DecisionNotFound(decision)
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
     return record
 
 
-async def _look(decision: str, key_name: str) -> DecisionRecord | None:
-    # Nobody learns whether a decision of somebody else's exists.
-    found = DecisionRecord.objects.filter(pk=decision, key_name=key_name).defer("why")
+async def _look(decision: str, caller: Caller) -> DecisionRecord | None:
+    # Nobody learns whether a decision of somebody else's exists. Names of keys need not be unique.
+    found = DecisionRecord.objects.filter(pk=decision, key_id=caller.key_id).defer("why")
     record: DecisionRecord | None = await database_sync_to_async(found.first, thread_sensitive=False)()
     return record
 
@@ -113,7 +114,8 @@ async def _look(decision: str, key_name: str) -> DecisionRecord | None:
 def _kept(said: Said, record: DecisionRecord, caller: Caller) -> Feedback:
     expert = None
     if said.expert is not None:
-        experts = {row.slug: row for row in Expert.objects.filter(enabled=True)}
+        rows = Expert.objects.filter(enabled=True)
+        experts = {row.slug: row for row in rows if _may_name(row.slug, record, caller)}
         expert = experts.get(said.expert)
         if expert is None:
             raise invalid("expert", f"There is no expert '{said.expert}'. There are: {', '.join(experts)}.")
@@ -126,6 +128,14 @@ def _kept(said: Said, record: DecisionRecord, caller: Caller) -> Feedback:
         prompt=said.prompt,
         key_name=caller.name,
     )
+
+
+def _may_name(expert: str, record: DecisionRecord, caller: Caller) -> bool:
+    """Tell whether an expert exists for the caller: it may be asked for, or whom was asked may choose it."""
+    profile = catalog.get().profiles.get(record.asked)
+    if profile and (not profile.experts or expert in profile.experts):
+        return True
+    return caller.may_ask(expert)
 
 
 def _object(row: Feedback) -> dict[str, object]:

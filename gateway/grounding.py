@@ -12,6 +12,9 @@ from typing import Any
 
 from gateway.cited import Citing, Link, cut_object, passage_object
 from gateway.condensing import Wording
+from gateway.errors import ContentRefused
+from gateway.guards.guarding import Guarding
+from gateway.guards.passages import retrieved
 from gateway.library import Library, search_request
 from gateway.withholding import Withheld, withheld_from, without_tools
 from knowledge.exceptions import CollectionNotFound
@@ -191,16 +194,20 @@ def with_passages(messages: tuple[Message, ...], prompt: str) -> tuple[Message, 
     return (*messages[:place], replace(message, parts=(opening, *message.parts)), *messages[place + 1 :])
 
 
-async def ground(request: ChatRequest, decision: Decision, library: Library) -> tuple[ChatRequest, Grounded | None]:
+async def ground(
+    request: ChatRequest, decision: Decision, library: Library, guarding: Guarding
+) -> tuple[ChatRequest, Grounded | None]:
     """Return ``request`` with passages for its answer to rest on, and what became of that; None: nobody wants it.
 
-    Raises EndpointError where the client asked for it and it cannot be done, and ToolsWithheld.
+    Raises EndpointError where the client asked for it and it cannot be done, ToolsWithheld and ContentRefused.
     """
     found = wanted(request, decision)
     if found is None or found.state == "skipped":
         return request, found
     try:
-        request, found = await _ground(request, decision, library, found)
+        request, found = await _ground(request, decision, library, found, guarding)
+    except ContentRefused:
+        raise
     except Exception as error:
         if found.by == BY_REQUEST:
             raise
@@ -214,7 +221,7 @@ async def ground(request: ChatRequest, decision: Decision, library: Library) -> 
 
 
 async def _ground(
-    request: ChatRequest, decision: Decision, library: Library, found: Grounded
+    request: ChatRequest, decision: Decision, library: Library, found: Grounded, guarding: Guarding
 ) -> tuple[ChatRequest, Grounded]:
     wish = request.grounding
     if not (wish and wish.collections):
@@ -222,7 +229,7 @@ async def _ground(
     asked = await library.wording(request, found.collections)
     if not asked.query:
         return request, _skipped(found, "There is no text to search for in the last message.")
-    retrieval = await library.search(search_request(asked, found.collections, wish))
+    retrieval = await retrieved(guarding, await library.search(search_request(asked, found.collections, wish)))
     room = await _room(request, decision, shared_pool())
     packed = await asyncio.to_thread(  # up to a tenth of a second for fifty long passages
         pack,

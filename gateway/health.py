@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, connection
 
+from gateway.exposition import journals
+from gateway.limits.limiter import shared_limiter
+from knowledge.rescue import jobs_unattended
 from routing.backends.protocol import ServerAddress
 from routing.catalog import catalog
 from routing.pool import shared_pool
 
+DATABASE_SECONDS = 2.0
+MOST_WAITING = 1_000
 REUSED_SECONDS = 2.0  # so that no caller can make us ask model servers more often than that
 
 
@@ -42,11 +47,11 @@ async def health() -> Health:
 
 
 async def _examine() -> Health:
-    database = await database_sync_to_async(_database, thread_sensitive=False)()
+    told = await _of_the_database()
     try:
         known = await catalog.aget()
     except DatabaseError:
-        return Health(ready=False, dependencies={"database": database})
+        return Health(ready=False, dependencies=told | _redis())
     servers: dict[str, ServerAddress] = {}
     for expert in (*known.experts.values(), *known.models.values()):
         servers |= {replica.server.name: replica.server for replica in expert.replicas}
@@ -58,13 +63,38 @@ async def _examine() -> Health:
     if not servers:
         states["model servers"] = "none has an expert or a model; add one in admin"
     # Chat goes on from memory while the database is away; without a model server it cannot.
-    return Health(ready=any(answers), dependencies={"database": database} | states)
+    return Health(ready=any(answers), dependencies=told | _redis() | states | _backlog())
 
 
-def _database() -> str:
+def _redis() -> dict[str, str]:
+    state = shared_limiter().state
+    return {} if state is None else {"redis": state}
+
+
+async def _of_the_database() -> dict[str, str]:
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            return await database_sync_to_async(_database, thread_sensitive=False)()  # type: ignore[no-any-return]
+    except TimeoutError:  # its pool goes on waiting for a connection, and whoever asks for our health does not
+        return {"database": f"does not answer within {DATABASE_SECONDS:g} s"}
+
+
+def _database() -> dict[str, str]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        unattended = jobs_unattended()
     except DatabaseError as error:
-        return f"does not answer ({type(error).__name__})"
-    return "ok"
+        return {"database": f"does not answer ({type(error).__name__})"}
+    if unattended:
+        return {"database": "ok", "ingestion": f"{unattended} jobs wait and no worker runs; see INGESTION_CONCURRENCY"}
+    return {"database": "ok"}
+
+
+def _backlog() -> dict[str, str]:
+    """Return the journals of this process that are not written as fast as they fill."""
+    return {
+        f"records of {journal.name}": f"{journal.waiting:,} wait to be written"
+        for journal in journals()
+        if journal.waiting > MOST_WAITING
+    }

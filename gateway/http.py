@@ -17,15 +17,27 @@ from django.http.request import split_domain_port, validate_host
 
 from gateway import sse
 from gateway.errors import BodyTooLarge, MethodNotAllowed, envelope, error_headers, from_exception
-from gateway.middleware import request_id
+from gateway.middleware import current_id
 from routing.backends import codec
+from routing.current import note_door
 from routing.exceptions import EndpointError
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
+# What Django's SecurityMiddleware puts on the other answers.
+SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
+
 
 class ClientLeft(Exception):
     """The client closed its connection before its request was complete."""
+
+
+def route_of(scope: Mapping[str, Any]) -> str:
+    """Return the pattern of a path that Channels' router found, such as /v1/vector_stores/{store}/search."""
+    route: str = scope["path"]
+    for name, value in scope.get("url_route", {}).get("kwargs", {}).items():
+        route = route.replace(f"/{value}", f"/{{{name}}}")
+    return route
 
 
 class HttpConsumer(AsyncHttpConsumer):
@@ -40,7 +52,8 @@ class HttpConsumer(AsyncHttpConsumer):
         self.base_send = send
         self.response_started = False
         self.headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        self.request_id = request_id(self.headers.get(b"x-request-id"))
+        self.request_id = current_id(self.headers.get(b"x-request-id"))
+        note_door(type(self).__name__, route_of(scope))
         self.extra_headers: dict[str, str] = {}
         try:
             body = await self._read_body(receive)
@@ -84,7 +97,12 @@ class HttpConsumer(AsyncHttpConsumer):
                 raise MethodNotAllowed(self.scope["method"], self.methods)
             await self.handle(body)
         except Exception as error:
-            await self.send_error(from_exception(error))
+            failure = from_exception(error)
+            self.failed(failure)
+            await self.send_error(failure)
+
+    def failed(self, error: EndpointError) -> None:
+        """Take note that the request failed; called before its client is told."""
 
     @property
     def site(self) -> str:
@@ -93,17 +111,7 @@ class HttpConsumer(AsyncHttpConsumer):
         name, _ = split_domain_port(host)
         if not name or not validate_host(name, settings.ALLOWED_HOSTS):
             return ""
-        return f"{self._scheme}://{host}"
-
-    @property
-    def _scheme(self) -> str:
-        header: tuple[str, str] | None = settings.SECURE_PROXY_SSL_HEADER
-        if header is None:
-            return str(self.scope.get("scheme", "http"))
-        # As Django names them: HTTP_X_FORWARDED_PROTO. Of several proxies the first spoke with the client.
-        name = header[0].removeprefix("HTTP_").replace("_", "-").lower().encode()
-        told = self.headers.get(name, "").split(",", 1)[0].strip()
-        return "https" if told == header[1] else "http"
+        return f"{self.scope.get('scheme', 'http')}://{host}"
 
     # --- answering -------------------------------------------------------------------------------
 
@@ -124,7 +132,7 @@ class HttpConsumer(AsyncHttpConsumer):
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
         self.response_started = True
-        everything = {"X-Request-ID": self.request_id} | self.extra_headers | dict(headers)
+        everything = {"X-Request-ID": self.request_id} | SECURITY_HEADERS | self.extra_headers | dict(headers)
         await self.send_headers(
             status=status,
             # HTTP headers are latin-1; a model's or server's name may hold anything.

@@ -33,7 +33,7 @@ class Library:
     """Searches on behalf of ``caller``; the same search is not made twice, nor the question put into words twice."""
 
     def __init__(self, caller: Caller, *, retrieve: Retrieve | None = None, look: Look | None = None) -> None:
-        self._caller = caller
+        self.caller = caller
         self._retrieve = retrieve or partial(search, access=access_of(caller))
         self._look = look or partial(_look, access_of(caller))
         self._shelves: dict[tuple[str, ...], Shelf] = {}
@@ -57,7 +57,7 @@ class Library:
             goes_on = condense and sum(message.role == "user" for message in request.messages) > 1
             shelf = await self.shelf(collections) if goes_on else {}
             expert = next((slug for slug in shelf.values() if slug), None)
-            self._wording = await wording(request, expert=expert, condense=condense, caller=self._caller)
+            self._wording = await wording(request, expert=expert, condense=condense, caller=self.caller)
         return self._wording
 
     async def search(self, request: SearchRequest) -> Retrieval:
@@ -109,7 +109,13 @@ def _successes(names: Iterable[str], results: Iterable[Retrieval | BaseException
 
 
 def access_of(caller: Caller) -> Access:
-    return Access(key_id=caller.key_id, group=caller.group, everything=not settings.REQUIRE_API_KEY)
+    """Return what of the knowledge base a caller may see."""
+    return Access(
+        key_id=caller.key_id,
+        group=caller.group,
+        everything=not settings.REQUIRE_API_KEY,
+        narrowed=tuple(policy.collections for policy in caller.policies if policy.collections),
+    )
 
 
 def search_request(asked: Wording, collections: Sequence[str], wish: Grounding | None = None) -> SearchRequest:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar
 
@@ -17,7 +17,8 @@ from gateway.doors import Door
 from gateway.embeddings import EmbeddingRequest
 from gateway.errors import NotFound, error_headers
 from gateway.facade import Asked, LineWriter, Load
-from gateway.policy import Scope
+from gateway.offer import Offer
+from gateway.policy import ANY_SCOPE, Needs, Scope
 from gateway.surfaces import Embedding
 from gateway.textcompletions import complete_text
 from routing.backends import codec
@@ -31,7 +32,7 @@ from routing.exceptions import EndpointError, ModelNotFound
 from routing.features import Asker
 from routing.modelcare import model_unload
 from routing.models import InstalledModel
-from routing.named import IN_PROCESS, explicit
+from routing.named import explicit
 from routing.pool import Attempt, shared_pool
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ PROBE_SECONDS = 3.0
 class NativeDoor(Door):
     """Errors are ``{"error": "text"}``, before the answer with a status and in the middle of it as a line."""
 
-    needs = Scope.CHAT
+    needs: ClassVar[Needs] = Scope.CHAT
 
     async def handle(self, body: bytes) -> None:
         await self.answer(body, await self.caller())
@@ -95,6 +96,7 @@ class Talking(NativeDoor):
 
     async def _load(self, request: Load, caller: Caller, known: Catalog) -> str:
         """Load or unload an installed model where it is; profiles and experts have none of their own to load."""
+        Offer(caller=caller, known=known).check_chat(request.model)
         if request.model in known.profiles or request.model in known.experts:
             return request.reason
         if request.reason == "unload" and (model := known.find(request.model) or known.find_embedder(request.model)):
@@ -112,20 +114,22 @@ class NativeChat(Talking):
     """POST /api/chat"""
 
     chat = True
+    what = "completion"
 
     async def answer(self, body: bytes, caller: Caller) -> None:
         known = await catalog.aget()
-        await self.converse(facade.parse_native_chat(facade.read(body), _knows(known)), caller, known)
+        await self.converse(facade.parse_native_chat(facade.read(body), _knows(known, caller)), caller, known)
 
 
 class NativeGenerate(Talking):
     """POST /api/generate"""
 
     chat = False
+    what = "text completion"
 
     async def answer(self, body: bytes, caller: Caller) -> None:
         known = await catalog.aget()
-        await self.converse(facade.parse_generate(facade.read(body), _knows(known)), caller, known)
+        await self.converse(facade.parse_generate(facade.read(body), _knows(known, caller)), caller, known)
 
 
 class NativeEmbed(NativeDoor, Embedding):
@@ -136,7 +140,7 @@ class NativeEmbed(NativeDoor, Embedding):
     async def answer(self, body: bytes, caller: Caller) -> None:
         started = time.perf_counter_ns()
         data = facade.read(body)
-        found = await self.vectors(facade.parse_embed(data, _knows(await catalog.aget())), caller)
+        found = await self.vectors(facade.parse_embed(data, _knows(await catalog.aget(), caller)), caller)
         spent = time.perf_counter_ns() - started
         await self.send_json(facade.embed_answer(facade.model_name(data), found, spent))
 
@@ -148,7 +152,7 @@ class NativeEmbeddings(NativeEmbed):
     """POST /api/embeddings, the older way"""
 
     async def answer(self, body: bytes, caller: Caller) -> None:
-        request = facade.parse_old_embeddings(facade.read(body), _knows(await catalog.aget()))
+        request = facade.parse_old_embeddings(facade.read(body), _knows(await catalog.aget(), caller))
         found = await self.vectors(request, caller)
         await self.send_json({"embedding": list(found.vectors[0]) if found.vectors else []})
 
@@ -156,18 +160,21 @@ class NativeEmbeddings(NativeEmbed):
 class NativeTags(NativeDoor):
     """GET /api/tags"""
 
+    needs = ANY_SCOPE
     methods = ("GET", "HEAD")
 
     async def answer(self, body: bytes, caller: Caller) -> None:
-        await self.send_json({"models": [listing.listed(entry) for entry in await _shelf()]})
+        await self.send_json({"models": [listing.listed(entry) for entry in await _shelf(caller)]})
 
 
 class NativeShow(NativeDoor):
     """POST /api/show"""
 
+    needs = ANY_SCOPE
+
     async def answer(self, body: bytes, caller: Caller) -> None:
         name = facade.model_name(facade.read(body))
-        found = {entry.name: entry for entry in await _shelf()}
+        found = {entry.name: entry for entry in await _shelf(caller)}
         for spelling in (name, f"{name}{facade.LATEST}", name.removesuffix(facade.LATEST)):
             if spelling in found:
                 await self.send_json(listing.shown(found[spelling]))
@@ -178,11 +185,14 @@ class NativeShow(NativeDoor):
 class NativePs(NativeDoor):
     """GET /api/ps"""
 
+    needs = ANY_SCOPE
     methods = ("GET", "HEAD")
 
     async def answer(self, body: bytes, caller: Caller) -> None:
         known = await catalog.aget()
-        installed = dict(known.models) | dict(known.embedders)
+        offer = Offer(caller=caller, known=known)
+        everything = dict(known.models) | dict(known.embedders)
+        installed = {tag: model for tag, model in everything.items() if offer.shows(tag)}
         servers = {replica.server for model in installed.values() for replica in model.replicas}
         native = sorted((one for one in servers if one.kind is ServerKind.OLLAMA), key=lambda one: one.name)
         answers = await asyncio.gather(*map(_in_memory, native))
@@ -192,6 +202,7 @@ class NativePs(NativeDoor):
 class NativeVersion(NativeDoor):
     """GET /api/version"""
 
+    needs = ANY_SCOPE
     methods = ("GET", "HEAD")
 
     async def answer(self, body: bytes, caller: Caller) -> None:
@@ -201,6 +212,7 @@ class NativeVersion(NativeDoor):
 class Administration(NativeDoor):
     """What changes which models there are: pull, push, create, copy, delete, blobs."""
 
+    needs = ANY_SCOPE
     methods = ("POST", "DELETE", "HEAD", "GET", "PUT")
 
     async def answer(self, body: bytes, caller: Caller) -> None:
@@ -219,6 +231,7 @@ class DoneInAdmin(EndpointError):
 class Unknown(NativeDoor):
     """Any other path under /api/"""
 
+    needs = ANY_SCOPE
     methods = Administration.methods
 
     async def answer(self, body: bytes, caller: Caller) -> None:
@@ -297,9 +310,10 @@ async def _in_memory(server: ServerAddress) -> Any:
         return None
 
 
-async def _shelf() -> list[listing.Entry]:
+async def _shelf(caller: Caller) -> list[listing.Entry]:
     facts = await database_sync_to_async(_facts, thread_sensitive=False)()
-    return list(listing.entries(await catalog.aget(), facts))
+    offer = Offer(caller=caller, known=await catalog.aget())
+    return [entry for entry in listing.entries(offer.known, facts) if offer.shows(entry.name)]
 
 
 def _facts() -> Mapping[str, listing.Facts]:
@@ -316,7 +330,5 @@ def _facts() -> Mapping[str, listing.Facts]:
     }
 
 
-def _knows(known: Catalog) -> Any:
-    return lambda name: bool(
-        name in known.profiles or name == IN_PROCESS.slug or known.find(name) or known.find_embedder(name)
-    )
+def _knows(known: Catalog, caller: Caller) -> Callable[[str], bool]:
+    return Offer(caller=caller, known=known).exists

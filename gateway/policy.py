@@ -3,16 +3,17 @@
 A key is held to its own policy and to its group's: it may what both permit, and both limits count.
 """
 
-import fnmatch
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from knowledge.access import Level
+from knowledge.access import Level, Rule, fits
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Scope(StrEnum):
@@ -40,6 +41,11 @@ _LABELS = {
 }
 CLIENT_SCOPES = frozenset(Scope) - {Scope.ADMIN}
 """What a key may do that names no scopes."""
+ANY_SCOPE = frozenset(Scope)
+"""What an endpoint needs that every key may use."""
+Needs = Scope | frozenset[Scope]
+"""The scope that an endpoint needs, or several of which one is enough."""
+_COLLECTIONS = re.compile(r"[A-Za-z0-9_*-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,41 +74,55 @@ class Policy:
     subject: str
     scopes: frozenset[Scope] = CLIENT_SCOPES
     models: tuple[str, ...] = ()
-    collections: tuple[tuple[str, Level], ...] = ()
+    collections: tuple[Rule, ...] = ()
     networks: tuple[Network, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def permits_model(self, name: str) -> bool:
         """Tell whether a profile, expert or model may be asked for by ``name``."""
-        return not self.models or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.models)
+        return not self.models or any(fits(name, pattern) for pattern in self.models)
 
-    def permits_address(self, address: str) -> bool:
-        """Tell whether a request may come from ``address``; one that is none may come from nowhere."""
+    def permits_address(self, text: str) -> bool:
+        """Tell whether a request may come from an address; what is none may come from nowhere."""
         if not self.networks:
             return True
         try:
-            parsed = ipaddress.ip_address(address)
+            found = address(text)
         except ValueError:
             return False
-        mapped = getattr(parsed, "ipv4_mapped", None)
-        return any((mapped or parsed) in network for network in self.networks)
+        return any(found in network for network in self.networks)
 
 
 def scopes_of(names: Iterable[str]) -> frozenset[Scope]:
-    """Return the scopes of a row; those that name none have the clients'."""
+    """Return the scopes that are called so; a name that is none permits nothing."""
     known = {scope.value for scope in Scope}
-    return frozenset(Scope(name) for name in names if name in known) or CLIENT_SCOPES
+    return frozenset(Scope(name) for name in names if name in known)
 
 
-def collection_rule(line: str) -> tuple[str, Level]:
+def collection_rule(line: str) -> Rule:
     """Return a line such as "handbook: read" as pattern and level; raises ValueError that says what is wrong."""
     pattern, colon, word = (part.strip() for part in line.partition(":"))
-    if not pattern:
-        raise ValueError(f"“{line}” names no collection. Write, for example, handbook: read.")
+    if not _COLLECTIONS.fullmatch(pattern):
+        raise ValueError(f"“{line}” names no collection. Write, for example, handbook: read, or team-*: write.")
     try:
         return pattern, Level[word.upper()] if colon else Level.READ
     except KeyError:
         raise ValueError(f"“{line}” must end with read, write or manage.") from None
+
+
+def model_pattern(line: str) -> str:
+    """Return a name of models, in which * stands for anything; raises ValueError that says what is wrong."""
+    if not line.strip() or not line.isprintable():
+        raise ValueError(f"“{line}” is no name of a model. Write, for example, auto, coding or llama3*.")
+    return line.strip()
+
+
+def scope(name: str) -> Scope:
+    """Return the scope that is called so; raises ValueError that says which there are."""
+    try:
+        return Scope(name)
+    except ValueError:
+        raise ValueError(f"There is no scope “{name}”. There are: {', '.join(Scope)}.") from None
 
 
 def network(line: str) -> Network:
@@ -111,3 +131,9 @@ def network(line: str) -> Network:
         return ipaddress.ip_network(line.strip(), strict=False)
     except ValueError:
         raise ValueError(f"“{line}” is no address and no network such as 10.1.0.0/16.") from None
+
+
+def address(text: str) -> Address:
+    """Return an address, that of IPv4 where it is written as one of IPv6; raises ValueError."""
+    found = ipaddress.ip_address(text)
+    return getattr(found, "ipv4_mapped", None) or found

@@ -1,16 +1,19 @@
 """What ties REST framework to the rest of the door: API keys, and errors in the shape OpenAI clients know."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from django.http import Http404
+from django.conf import settings
+from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from gateway.auth import Caller, identify, keys
+from gateway.addresses import client_address, networks_of
+from gateway.auth import Caller, Visit, check_scope, keys, recognise
 from gateway.errors import (
     AuthenticationFailed,
     MethodNotAllowed,
@@ -21,15 +24,44 @@ from gateway.errors import (
     error_headers,
     from_exception,
 )
+from gateway.usage.journal import usage
 from routing.exceptions import BadRequest, EndpointError
 
 
 class ApiKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Caller, None]:
-        return identify(request.headers.get("Authorization"), keys.get()), None
+        caller = recognise(visit_of(request), keys.get())
+        usage.used(caller)
+        return caller, None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+class Permitted(BasePermission):
+    """Lets in who has the scope that a view ``needs``; every view says one."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        check_scope(cast(Caller, request.user), view.needs, visit_of(request))
+        return True
+
+
+def visit_of(request: HttpRequest | Request) -> Visit:
+    """Return what a request says of who sends it."""
+    return Visit(
+        method=str(request.method),
+        path=request.path,
+        authorization=request.headers.get("Authorization"),
+        address=address_of(request),
+        origin=request.headers.get("Origin", ""),
+        host=request.headers.get("Host", ""),
+    )
+
+
+def address_of(request: HttpRequest | Request) -> str:
+    """Return where a request comes from, behind proxies that are trusted; "" where nobody knows."""
+    proxies = networks_of(tuple(settings.TRUSTED_PROXIES))
+    return client_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""), proxies)
 
 
 def exception_handler(exception: Exception, context: Mapping[str, Any]) -> Response:

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from gateway.cited import Link
 from gateway.models import ApiKey
-from knowledge.access import EVERYTHING, Access
+from knowledge.access import Access
 from knowledge.models import Chunk, Document, DocumentRevision
 from knowledge.packing import Source, overlap
 
@@ -95,10 +95,10 @@ def source(request: HttpRequest, token: str) -> HttpResponse:
 
 def _access(key_id: int) -> Access:
     """Return what the key that an answer was given to may see now; one that is gone may what every key may."""
-    if not settings.REQUIRE_API_KEY:
-        return EVERYTHING
     key = ApiKey.objects.usable().filter(pk=key_id).first()
-    return Access(key_id=key.pk, group=key.group) if key is not None and key.state == "active" else Access()
+    if key is not None and key.state == "active":
+        return key.access
+    return Access(everything=not settings.REQUIRE_API_KEY)
 
 
 def _pieces(revision: DocumentRevision, cited: frozenset[int]) -> Iterator[Piece]:

@@ -16,3 +16,7 @@ HEARTBEAT = b": waiting for the model\n\n"
 
 def data(value: Any) -> bytes:
     return b"data: " + codec.dumps(value) + b"\n\n"
+
+
+def event(name: str, value: Any) -> bytes:
+    return b"event: " + name.encode() + b"\n" + data(value)

@@ -21,6 +21,7 @@ class Embedding(Door):
     """What the doors that give vectors have in common."""
 
     needs = Scope.EMBEDDINGS
+    what = "embeddings"
 
     async def embedded(self, request: EmbeddingRequest, caller: Caller) -> Embeddings:
         """Return the embeddings asked for."""
@@ -48,6 +49,7 @@ class TextCompletions(Door):
     """POST /v1/completions"""
 
     needs = Scope.CHAT
+    what = "text completion"
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()

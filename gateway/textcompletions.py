@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gateway import wire
@@ -17,7 +18,12 @@ from gateway.account import Account
 from gateway.auth import Caller
 from gateway.completions import Routed
 from gateway.fields import Fields, invalid, unsupported
+from gateway.guards.guarding import guarding_for
+from gateway.guards.outgoing import given
+from gateway.limits.demand import text_demand
+from gateway.offer import Offer
 from gateway.parameters import NO_EFFECT
+from gateway.usage.texts import prompts_kept
 from gateway.wire import Head, read_chat, settled
 from routing.backends import codec
 from routing.backends.generation import TextCall, TextRequest, is_templated
@@ -25,6 +31,8 @@ from routing.backends.protocol import (
     ChatEvent,
     Finish,
     Json,
+    Message,
+    Text,
     Usage,
 )
 from routing.catalog import Expert, Replica, catalog
@@ -36,6 +44,7 @@ from routing.named import to_fill_in
 from routing.pool import Attempt, shared_pool
 from routing.preparing import prepare
 from routing.router import shared_router
+from routing.tracing import stage
 
 # What a text completion has in common with a chat, read by the same code.
 SHARED = (
@@ -247,24 +256,24 @@ async def complete_text(
 
     Whoever opens this generator closes it (aclosing): that is what stops the model when a client leaves.
     """
-    account = Account(what="text completion", request_id=request_id, caller=caller, asked=request.chat.model)
+    chat = request.chat
+    account = Account(
+        what="text completion", request_id=request_id, caller=caller, asked=chat.model, is_streamed=chat.stream
+    )
     try:
-        decision = account.decision = await _decided(request, asker)
+        guarding = account.guarding = await guarding_for(request.chat.model, caller)
+        request = _shown(request, await guarding.texts((*request.prompts, request.suffix or ""), param="prompt"))
+        decision = account.decision = await _decided(request, asker, caller)
         request = replace(request, chat=decision.applied_to(request.chat))
-        head = Head(id=f"cmpl-{uuid.uuid4().hex}", created=int(time.time()), model=decision.expert.slug)
-        for index, prompt in enumerate(request.prompts):
-            account.reason = None  # until the last one has ended, leaving is cancelling
-            async with aclosing(_run(request, prompt, decision, caller)) as events:
-                async for event in events:
-                    if isinstance(event, Attempt):
-                        head = replace(head, model=event.expert.slug)
-                        account.tried(event)
-                        yield Routed(decision=decision, replica=event.replica, head=head, ignored=request.chat.ignored)
-                        continue
-                    account.saw()
-                    if isinstance(event, Finish):
-                        account.reason, account.usage = event.reason, account.usage + (event.usage or Usage())
-                    yield replace(event, index=index)
+        await account.reserve(lambda: text_demand(request, decision, shared_pool().tokens))
+        await guarding.judge(param="prompt")
+        answered = _answered(request, decision, caller, account)
+        account.kept = prompts_kept(request.prompts, request.suffix, caller=caller)
+        async with aclosing(given(guarding, answered, account, request.chat, answers=len(request.prompts))) as events:
+            async for event in events:
+                if account.kept:
+                    account.kept.saw(event)
+                yield event
     except EndpointError as error:
         account.error = error
         raise
@@ -272,9 +281,40 @@ async def complete_text(
         account.close()
 
 
-async def _decided(request: TextRequest, asker: Asker) -> Decision:
+def _shown(request: TextRequest, texts: tuple[str, ...]) -> TextRequest:
+    """Return ``request`` with its prompts, and its suffix after them, as a model may be shown them."""
+    *prompts, suffix = texts
+    messages = (Message(role="user", parts=(Text(text=prompts[0]),)),)
+    chat = request.chat if prompts == list(request.prompts) else replace(request.chat, messages=messages)
+    return replace(request, chat=chat, prompts=tuple(prompts), suffix=suffix or None)
+
+
+async def _answered(
+    request: TextRequest, decision: Decision, caller: Caller, account: Account
+) -> AsyncGenerator[Routed | ChatEvent]:
+    """Complete one prompt after the other, noting in ``account`` how that goes."""
+    head = Head(id=f"cmpl-{uuid.uuid4().hex}", created=int(time.time()), model=decision.expert.slug)
+    for index, prompt in enumerate(request.prompts):
+        account.reason = None  # until the last one has ended, leaving is cancelling
+        async with aclosing(_run(request, prompt, decision, caller)) as events:
+            async for event in events:
+                if isinstance(event, Attempt):
+                    head = replace(head, model=event.expert.slug)
+                    account.tried(event)
+                    yield Routed(decision=decision, replica=event.replica, head=head, ignored=request.chat.ignored)
+                    continue
+                account.saw()
+                if isinstance(event, Finish):
+                    account.reason = event.reason
+                yield replace(event, index=index)
+
+
+async def _decided(request: TextRequest, asker: Asker, caller: Caller) -> Decision:
     known = await catalog.aget()
-    decision = await shared_router().decide(request.chat, known, asker=asker)
+    Offer(caller=caller, known=known).check_chat(request.chat.model)
+    with stage("route") as span:
+        decision = await shared_router().decide(request.chat, known, asker=asker)
+        span.tell({"moe.route": decision.route, "moe.expert": decision.expert.slug})
     decision = alone(decision, "a text completion is made by one expert")
     return decision if request.suffix is None else to_fill_in(decision, request.chat.model, known)
 
@@ -294,6 +334,10 @@ async def _run(
         async for event in events:
             if isinstance(event, Attempt):
                 expert = event.expert  # another one after a fall back
+                if event.call:
+                    event.call.expects = partial(
+                        shared_pool().likely_tokens, event.replica, (prompt, request.suffix or "")
+                    )
             ended = isinstance(event, Finish)
             yield event
     if not ended:

@@ -103,22 +103,26 @@ def _image_part(part: Json, where: str) -> Image:
     if not isinstance(url, str) or not url:
         raise invalid(where, f"'{where}.image_url.url' must be a data URI, or an http(s) URL.")
     detail = source.get("detail") if isinstance(source, dict) else None
-    detail = detail if isinstance(detail, str) else None
+    return read_image(url, detail if isinstance(detail, str) else None, where, named="image_url.url")
+
+
+def read_image(url: str, detail: str | None, where: str, *, named: str) -> Image:
+    """Return the image at ``url``, an address or a data URI; raises BadRequest about the field ``named`` there."""
     if url[:8].lower().startswith(("http://", "https://")) and len(url) <= LONGEST_URL:
         return Image(data="", url=url, detail=detail)
     found = DATA_URI.match(url)
     if not found:
         raise _no_image(
-            where, "must hold the image itself, as data:image/png;base64,… , or an http(s) URL to fetch it from"
+            where, named, "must hold the image itself, as data:image/png;base64,… , or an http(s) URL to fetch it from"
         )
     data = found["data"].strip()
     if not data or not _is_base64(data):
-        raise _no_image(where, "holds no valid base64")
+        raise _no_image(where, named, "holds no valid base64")
     return Image(data=data, mime=found["mime"] or "", detail=detail)
 
 
-def _no_image(where: str, what: str) -> BadRequest:
-    return BadRequest(f"'{where}.image_url.url' {what}.", param=where, code="invalid_image_url")
+def _no_image(where: str, named: str, what: str) -> BadRequest:
+    return BadRequest(f"'{where}.{named}' {what}.", param=where, code="invalid_image_url")
 
 
 def _is_base64(text: str) -> bool:

@@ -1,13 +1,18 @@
 """REST views, and the health of the endpoint."""
 
+from typing import cast
+
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from gateway import metrics, wire
+from gateway import exposition, wire
+from gateway.auth import Caller
 from gateway.health import health
-from routing.catalog import Catalog, Expert, Profile, catalog
+from gateway.offer import Offer
+from gateway.policy import ANY_SCOPE, Scope
+from routing.catalog import Expert, Profile, catalog
 from routing.exceptions import ModelNotFound
 from routing.named import IN_PROCESS
 
@@ -18,35 +23,33 @@ CREATED = 1_735_689_600
 class Models(APIView):
     """GET /v1/models: what can be asked for as ``model``."""
 
+    needs = ANY_SCOPE
+
     def get(self, request: Request) -> Response:
         known = catalog.get()
+        offer = Offer(caller=cast(Caller, request.user), known=known)
         names = [
             *known.profiles,
             *(slug for slug, expert in known.experts.items() if expert.replicas),
             *sorted({*known.models, *known.embedders}),
             IN_PROCESS.slug,
         ]
-        found = {name: _find(name, known) for name in names}
+        found = {name: offer.find(name) for name in names if offer.shows(name)}
         return Response({"object": "list", "data": [_described(name, one) for name, one in found.items() if one]})
 
 
 class Model(APIView):
     """GET /v1/models/{id}; an id may hold slashes."""
 
+    needs = ANY_SCOPE
+
     def get(self, request: Request, name: str) -> Response:
-        found = _find(name, catalog.get())
+        found = Offer(caller=cast(Caller, request.user), known=catalog.get()).find(name)
         if found is None or (isinstance(found, Expert) and not found.replicas):
             raise ModelNotFound(
                 f"The model '{name}' does not exist. GET /v1/models lists those that do.", param="model"
             )
         return Response(_described(name, found))
-
-
-def _find(name: str, known: Catalog) -> Profile | Expert | None:
-    """Return who answers to ``name``, chats or embeddings."""
-    if profile := known.profiles.get(name):
-        return profile
-    return known.find(name) or known.find_embedder(name) or (IN_PROCESS if name == IN_PROCESS.slug else None)
 
 
 def _described(name: str, found: Profile | Expert) -> dict[str, object]:
@@ -58,10 +61,12 @@ def _described(name: str, found: Profile | Expert) -> dict[str, object]:
 
 
 class Metrics(APIView):
-    """GET /metrics, for Prometheus; with an API key, as it names servers and models. Of the process that answers."""
+    """GET /metrics, for Prometheus: of all processes together; with an API key, as it names servers and models."""
+
+    needs = Scope.METRICS
 
     def get(self, request: Request) -> HttpResponse:
-        return HttpResponse(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return HttpResponse(exposition.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def live(request: HttpRequest) -> JsonResponse:

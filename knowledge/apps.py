@@ -12,6 +12,7 @@ class KnowledgeConfig(AppConfig):
     def ready(self) -> None:
         from simple_history.signals import pre_create_historical_record
 
+        from knowledge import checks  # noqa: F401  (registers the system checks)
         from knowledge.models.keeping import history_named
 
         post_migrate.connect(_after_migration, sender=self)

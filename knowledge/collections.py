@@ -73,23 +73,29 @@ def slug_check(slug: str) -> None:
 def collection_get_or_create(*, slug: str, access: Access, sample: Iterable[str] = ()) -> Collection:
     """Return the collection that documents are to go into, made with default settings if there is none.
 
-    Raises CollectionNotFound for one that ``access`` may not add to, and BadRequest for what cannot be a name.
+    Raises CollectionNotFound for one that ``access`` may not add to, or may not make, and BadRequest for what cannot be
+    a name.
     """
     for _ in range(2):  # it may be made by somebody else in between
         if (found := Collection.objects.named([slug]).first()) or STORE_ID.fullmatch(slug):
             if found and Collection.objects.open_to(access, Level.WRITE).filter(pk=found.pk).exists():
                 return found
-            raise CollectionNotFound(
-                f"There is no collection '{slug}' that you may add documents to. Ask for the right, or choose another "
-                "name.",
-                param="collection",
-            )
+            raise _not_open(slug)
+        if not access.permits(slug, Level.MANAGE):
+            raise _not_open(slug)
         try:
             return collection_create(slug=slug, sample=sample)
         except BadRequest:
             if not Collection.objects.filter(slug=slug).exists():
                 raise
     raise CollectionNotFound(f"The collection '{slug}' was deleted meanwhile.", param="collection")
+
+
+def _not_open(slug: str) -> CollectionNotFound:
+    return CollectionNotFound(
+        f"There is no collection '{slug}' that you may add documents to. Ask for the right, or choose another name.",
+        param="collection",
+    )
 
 
 def collection_delete(*, collection: Collection) -> None:

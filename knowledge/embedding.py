@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from routing.backends.embeddings import TEXTS_PER_CALL, EmbeddingCall, Embedding
 from routing.backends.local import LocalEmbedder, local_embedder
 from routing.catalog import Replica, catalog
 from routing.exceptions import ContextLengthExceeded
+from routing.metering import helping
 from routing.named import decide_embedding
 from routing.pool import Attempt, shared_pool
 from routing.tokens import estimate_text
@@ -94,7 +96,16 @@ class Embedder(Protocol):
 
 
 def embedder_of(spec: ModelSpec) -> Embedder:
-    """Return what embeds for ``spec``; raises EmbeddingFailed for a model of this process that does not exist."""
+    """Return what embeds for ``spec``, and no text twice.
+
+    Raises EmbeddingFailed for a model of this process that does not exist.
+    """
+    from knowledge.remembered import Remembered
+
+    return Remembered(_maker(spec), spec)
+
+
+def _maker(spec: ModelSpec) -> Embedder:
     if not spec.in_process:
         return _OnServers(spec)
     if spec.name == MINILM:
@@ -194,10 +205,13 @@ async def _on_servers(name: str, texts: Sequence[str], weight: float) -> tuple[V
         call = EmbeddingCall(model=replica.model, texts=tuple(texts), keep_alive=replica.keep_alive)
         yield await shared_pool().client.embed(replica.server, call)
 
-    async with aclosing(shared_pool().run(decision, start, tenant=TENANT, weight=weight)) as events:
-        async for event in events:
-            if not isinstance(event, Attempt):
-                vectors = event.vectors
+    with helping("retrieval"):
+        async with aclosing(shared_pool().run(decision, start, tenant=TENANT, weight=weight)) as events:
+            async for event in events:
+                if not isinstance(event, Attempt):
+                    vectors = event.vectors
+                elif event.call:
+                    event.call.expects = partial(shared_pool().likely_tokens, event.replica, texts)
     return vectors
 
 

@@ -31,6 +31,7 @@ from knowledge.gate import HeldBack, gate_of
 from knowledge.jobs import Gone, Postponed, Run, job_begin, job_fail, job_finish, job_postpone, run_of, step
 from knowledge.languages import document_language
 from knowledge.longtexts import Whole
+from knowledge.metrics import counted
 from knowledge.models import EmbeddingModel, IngestionJob, Stage
 from knowledge.pages import page_known, page_settle
 from knowledge.parsing import ParseFailed
@@ -65,21 +66,24 @@ async def ingest(job_id: UUID, *, progress: Progress | None = None, equipment: E
     if job is None:
         return
     run = run_of(job)
-    try:
-        async with told(run, progress) as tell:
-            spec = await _WORK[IngestionJob.Kind(job.kind)](job, run, equipment or shared_equipment(), tell)
-        if spec is not None and not spec.indexed:
-            await in_thread(_index)(spec.id)
-    except Gone as reason:
-        logger.info("ingestion ends job=%s reason=%s", job_id, reason)
-    except Postponed:
-        raise
-    except Exception as error:
-        await _went_wrong(run, error)
+    with counted(job.kind) as outcome:
+        try:
+            async with told(run, progress) as tell:
+                spec = await _WORK[IngestionJob.Kind(job.kind)](job, run, equipment or shared_equipment(), tell)
+            if spec is not None and not spec.indexed:
+                await in_thread(_index)(spec.id)
+            outcome.state = "done"
+        except Gone as reason:
+            logger.info("ingestion ends job=%s reason=%s", job_id, reason)
+            outcome.state = "gone"
+        except Postponed:
+            raise
+        except Exception as error:
+            outcome.state = await _went_wrong(run, error)
 
 
-async def _went_wrong(run: Run, error: Exception) -> None:
-    """Write to the job what went wrong; raises Postponed if it may be otherwise later."""
+async def _went_wrong(run: Run, error: Exception) -> str:
+    """Write to the job what went wrong and return how it ended; raises Postponed if it may be otherwise later."""
     code, message, passes = _explained(error)
     seconds = None
     try:
@@ -88,9 +92,10 @@ async def _went_wrong(run: Run, error: Exception) -> None:
         else:
             await in_thread(job_fail)(run, code, message)
     except Gone:
-        return
+        return "gone"
     if seconds is not None:
         raise Postponed(message, seconds) from error
+    return "failed"
 
 
 def _explained(error: Exception) -> tuple[str, str, bool]:

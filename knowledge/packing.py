@@ -57,12 +57,16 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """What goes into a prompt; ``tokens`` is what all of it takes, and ``prompt`` is "" where nothing is to be said."""
+    """What goes into a prompt; ``tokens`` is what all of it takes, and ``prompt`` is "" where nothing is to be said.
+
+    ``code`` is what the passages are fenced with in it, another one each time.
+    """
 
     sources: tuple[Source, ...] = ()
     cut: tuple[Cut, ...] = ()
     prompt: str = ""
     tokens: int = 0
+    code: str = ""
 
     @property
     def numbers(self) -> frozenset[int]:
@@ -96,7 +100,7 @@ def pack(retrieval: Retrieval, *, budget_tokens: int, count: Count, cites: bool 
     prompt = "\n\n".join((opening, *quotations, *((REMINDER,) if cites and sources else ())))
     if count(prompt) > budget_tokens:
         return Packed()  # nothing was found, and there is not even room to say so
-    return Packed(sources=sources, cut=tuple(packing.cut), prompt=prompt, tokens=round(count(prompt)))
+    return Packed(sources=sources, cut=tuple(packing.cut), prompt=prompt, tokens=round(count(prompt)), code=code)
 
 
 # --- what the model is told -------------------------------------------------------------------------------------

@@ -102,12 +102,14 @@ class Retrieval:
 
     ``strength`` is how well the best passage fits, 0 to 1, comparable between questions; ``weak`` whether that is
     below what the collections ask for. ``notes`` say in words what was given up (a collection without vectors yet, an
-    embedder that is missing, …).
+    embedder that is missing, …). ``keeping`` are those of the passages' collections by whose setting prompts and
+    answers that rest on them are kept.
     """
 
     query: str
     passages: tuple[Passage, ...] = ()
     collections: tuple[str, ...] = ()
+    keeping: tuple[str, ...] = ()
     strength: float = 0.0
     weak: bool = False
     notes: tuple[str, ...] = ()

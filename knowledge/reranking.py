@@ -16,6 +16,7 @@ from knowledge.passages import Passage, Step
 from routing.backends.protocol import ChatRequest, Delta, Message, ResponseFormat, Sampling, Text
 from routing.catalog import catalog
 from routing.exceptions import EndpointError
+from routing.metering import helping
 from routing.named import explicit
 from routing.pool import shared_pool
 
@@ -96,8 +97,9 @@ async def _answer(expert: str, prompt: str) -> str:
     )
     decision = explicit(request, await catalog.aget())
     answer: list[str] = []
-    async with aclosing(shared_pool().chat(decision, request, tenant=TENANT)) as events:
-        async for event in events:
-            if isinstance(event, Delta):
-                answer.append(event.content)
+    with helping("reranking"):
+        async with aclosing(shared_pool().chat(decision, request, tenant=TENANT)) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    answer.append(event.content)
     return "".join(answer)

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from procrastinate.contrib.django import app
-from procrastinate.contrib.django.models import ProcrastinateJob
+from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateWorker
 
 from knowledge.models import IngestionJob
 from knowledge.tasks import DOCUMENTS, PAGES, job_defer
@@ -21,6 +21,8 @@ logger = logging.getLogger("knowledge")
 
 STALLED_SECONDS = 15.0
 """Without a heartbeat for so long a worker is taken for dead."""
+ABSENT_SECONDS = 60.0
+"""A worker that has been silent for so long is being started again by nobody."""
 RESCUE_LOCK = 0x4D4F4552  # any number all our processes agree on
 
 
@@ -38,6 +40,15 @@ def jobs_rescue(*, lost: Collection[int] = ()) -> int:
     if found := len(stalled) + len(forgotten):
         logger.warning("put back ingestion jobs that nobody ran any more count=%d", found)
     return found
+
+
+def jobs_unattended() -> int:
+    """Return how many jobs of the queue could begin while no worker is there to take them."""
+    now = timezone.now()
+    if ProcrastinateWorker.objects.filter(last_heartbeat__gt=now - dt.timedelta(seconds=ABSENT_SECONDS)).exists():
+        return 0
+    due = Q(scheduled_at=None) | Q(scheduled_at__lte=now)
+    return ProcrastinateJob.objects.filter(due, status="todo").count()
 
 
 def jobs_taken(workers: Collection[int]) -> list[int]:

@@ -22,7 +22,8 @@ MOST_LANGUAGES = 4
 class Scope:
     """Collections by id, with their slugs; ``held`` are the chunks of each, ``terms`` of all together.
 
-    ``models`` are the collections that each embedding model has embedded.
+    ``models`` are the collections that each embedding model has embedded, ``keeping`` the slugs of those by whose
+    setting prompts and answers are kept.
     """
 
     collections: Mapping[int, str]
@@ -30,6 +31,7 @@ class Scope:
     held: Mapping[int, int]
     terms: int
     languages: frozenset[str]
+    keeping: frozenset[str] = frozenset()
 
     @property
     def chunks(self) -> int:
@@ -64,6 +66,7 @@ def scope_of(request: SearchRequest, access: Access, *, language: str) -> tuple[
         held={row.pk: row.chunk_count for row in rows},
         terms=sum(row.term_count for row in rows),
         languages=frozenset(code for row in rows for code in row.languages),
+        keeping=frozenset(row.slug for row in rows if row.keeps_texts),
     )
     return scope, _manner(request, rows, language)
 

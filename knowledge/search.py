@@ -6,13 +6,14 @@ A leg that cannot be asked is left out, and ``Retrieval.notes`` says so; only a 
 
 import logging
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
 
-from knowledge import filters
+from knowledge import filters, metrics
 from knowledge.access import Access
 from knowledge.embedding import ModelSpec, Vector, embedder_of
 from knowledge.exceptions import InvalidSearch
@@ -27,6 +28,7 @@ from knowledge.scope import Manner, Scope, scope_of, stem_languages
 from knowledge.threads import in_thread
 from routing.exceptions import EndpointError
 from routing.language import language_of
+from routing.tracing import stage
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +65,19 @@ async def search(request: SearchRequest, *, access: Access) -> Retrieval:
     nobody searched for too long, InvalidSearch for a question that cannot be searched for, and EndpointError where
     mode "vector" finds no embedder.
     """
-    found = await _ranked(request, access)
-    activity.note(found.scope.collections)
-    return await _retrieved(found)
+    began = time.perf_counter()
+    result = "failed"
+    try:
+        with stage("retrieve") as span:
+            found = await _ranked(request, access)
+            activity.note(found.scope.collections)
+            retrieval = await _retrieved(found)
+            span.tell({"moe.passages": len(retrieval.passages), "moe.collections": retrieval.collections})
+        result = "empty" if not retrieval.passages else "weak" if retrieval.weak else "found"
+    finally:
+        metrics.searches.labels(result).inc()
+        metrics.search_seconds.observe(time.perf_counter() - began)
+    return retrieval
 
 
 async def compared(request: SearchRequest, *, access: Access, most: int = 50) -> Comparison:
@@ -101,6 +113,7 @@ async def _retrieved(found: _Found) -> Retrieval:
         query=request.query,
         passages=tuple(kept),
         collections=tuple(found.scope.collections.values()),
+        keeping=tuple(sorted(found.scope.keeping & {one.collection for one in kept})),
         strength=round(strength, 4),
         weak=strength < manner.threshold,
         notes=notes,

@@ -6,12 +6,14 @@ from typing import Any
 
 from django.utils.text import slugify
 
+from knowledge.access import EVERYTHING, Access, Level
 from knowledge.collections import collection_create
 from knowledge.documents import OwnCut
 from knowledge.models import Collection
 from routing.exceptions import BadRequest
 
 LONGEST_STEM = 80
+LONGEST_SLUG = 100
 NUMBERED = 20
 """Names that are tried with a number before chance makes one."""
 
@@ -24,15 +26,17 @@ def store_create(
     expires_after_days: int | None = None,
     cut: OwnCut = (None, None),
     sample: Iterable[str] = (),
+    access: Access = EVERYTHING,
 ) -> Collection:
     """Make a collection under a slug that is free, cut as others unless ``cut`` says otherwise.
 
-    Its embedding model suits the languages of ``sample``. Raises BadRequest for settings that make no sense.
+    Its embedding model suits the languages of ``sample``. Raises BadRequest for settings that make no sense, and where
+    no slug is left that ``access`` may manage.
     """
     wished = {"chunk_tokens": cut[0], "chunk_overlap": cut[1]}
     settings: dict[str, Any] = {name: value for name, value in wished.items() if value is not None}
     texts = list(sample)
-    for slug in _slugs(name):
+    for slug in _slugs(name, access):
         if Collection.objects.filter(slug=slug).exists():
             continue
         try:
@@ -51,8 +55,11 @@ def store_create(
     raise BadRequest(f"No name for clients could be made of '{name}'. Choose another one.", param="name")
 
 
-def _slugs(name: str) -> Iterator[str]:
+def _slugs(name: str, access: Access) -> Iterator[str]:
     stem = slugify(name)[:LONGEST_STEM].strip("-_") or "store"
-    yield stem
-    yield from (f"{stem}-{number}" for number in range(2, NUMBERED))
-    yield f"{stem}-{secrets.token_hex(6)}"
+    endings = ("", *(f"-{number}" for number in range(2, NUMBERED)), f"-{secrets.token_hex(6)}")
+    # Who asks for a store cannot choose its slug; so one is made that fits where only some may be used.
+    patterns = [pattern for some in access.patterns(Level.MANAGE) for pattern in some]
+    for start in ("*", *patterns):
+        slugs = (start.replace("*", f"{stem}{ending}") for ending in endings)
+        yield from (slug for slug in slugs if len(slug) <= LONGEST_SLUG and access.permits(slug, Level.MANAGE))

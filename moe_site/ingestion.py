@@ -4,7 +4,6 @@ Run as ``python -m moe_site.ingestion`` by moe_site/serve.py.
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -24,6 +23,9 @@ def main() -> int:
     import django
 
     django.setup()
+    from moe_site import logs
+
+    logs.catch_strays()
     return asyncio.run(_run())
 
 
@@ -35,14 +37,23 @@ async def _run() -> int:
     from django.db import Error
     from procrastinate.exceptions import ConnectorException
 
+    from gateway.exposition import keep_fresh
     from knowledge.worker import work
     from routing.live import follow_changes
     from routing.pool import close_shared_pool
+    from routing.tracing import start_tracing, stop_tracing
+    from routing.vectorcache import write_vectors
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    following = asyncio.create_task(follow_changes(), name="follow changes")
+    if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        start_tracing()
+    beside = [
+        asyncio.create_task(follow_changes(), name="follow changes"),
+        asyncio.create_task(write_vectors(), name="write vectors"),
+        asyncio.create_task(keep_fresh("ingestion"), name="keep figures fresh"),
+    ]
     try:
         await work(
             concurrency=settings.INGESTION_CONCURRENCY, stop=stop, word=settings.MOE_DATA_DIR / "ingestion.workers"
@@ -51,10 +62,11 @@ async def _run() -> int:
         logging.getLogger("moe_site").warning("ingestion lost the database, starting again error=%s", error)
         return 1
     finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await close_shared_pool()
+        await asyncio.to_thread(stop_tracing)
         _end_parsers()
     return 0
 

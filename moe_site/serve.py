@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import IO
 
 from django.conf import settings
-from django.core.checks import Tags, run_checks
+from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
-from moe_site import banner, first_start
+from moe_site import banner, first_start, logs
+from moe_site.checks import database
+from moe_site.checks.exposure import start_warnings
 from moe_site.embedded import llama
 from moe_site.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, embedded_postgres
+from routing.metrics import FOLDER_VARIABLE, folder_empty, process_forget
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +42,23 @@ class Child:
     """A process that is started again when it ends, and that ends with us.
 
     ``stdin`` is a pipe we only hold: when we are gone, whatever the reason, the child reads its end and leaves.
+    ``figures`` is the folder of the figures that it and its siblings keep for Prometheus.
     """
 
     def __init__(
-        self, name: str, command: list[str], *, log: Path | None = None, pass_fds: tuple[int, ...] = ()
+        self,
+        name: str,
+        command: list[str],
+        *,
+        log: Path | None = None,
+        pass_fds: tuple[int, ...] = (),
+        figures: Path | None = None,
     ) -> None:
         self.name = name
-        self.command = command
+        self.command = ["env", f"{FOLDER_VARIABLE}={figures}", *command] if figures else command
         self._log = log
         self._pass_fds = pass_fds
+        self._figures = figures
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._failures = 0
@@ -84,6 +95,7 @@ class Child:
         if self.running or now < self._not_before:
             return
         if self._process is not None:
+            self._forget(self._process.pid)
             steady = now - self._started_at > STEADY_SECONDS
             self._failures = 1 if steady else self._failures + 1
             self._not_before = now + RESTART_SECONDS[min(self._failures, len(RESTART_SECONDS)) - 1]
@@ -105,6 +117,11 @@ class Child:
             self._process.wait()
         if self._process.stdin:
             self._process.stdin.close()
+        self._forget(self._process.pid)
+
+    def _forget(self, pid: int) -> None:
+        if self._figures:
+            process_forget(self._figures, pid)
 
 
 class Supervisor:
@@ -116,13 +133,18 @@ class Supervisor:
         self.workers: list[Child] = []
         self.ingestion: Child | None = None
         self.postgres: EmbeddedPostgres | None = None
+        self.figures: Path = settings.MOE_DATA_DIR / "figures"
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises CommandError when the start fails."""
         refuse_open_door(self.host)
+        for warning in start_warnings(host=self.host, workers=self.worker_count):
+            logger.warning("%s (%s) %s", warning.msg, warning.id, warning.hint)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop_requested.set())
         with only_one(settings.MOE_DATA_DIR / "serve.lock"), listen(self.host, self.port) as listening:
+            logs.catch_strays()
+            folder_empty(self.figures)
             try:
                 self._bring_up(listening)
                 while not self.stop_requested.wait(0.2):
@@ -161,14 +183,15 @@ class Supervisor:
         connections.close_all()
         for number in range(self.worker_count):
             command = [sys.executable, "-m", "moe_site.worker", f"--socket={listening.fileno()}"]
-            worker = Child(f"worker {number + 1}", command, pass_fds=(listening.fileno(),))
+            worker = Child(f"worker {number + 1}", command, pass_fds=(listening.fileno(),), figures=self.figures)
             worker.start()
             self.workers.append(worker)
         self._wait_until(lambda: answers(listening.getsockname(), "/health/live"), what="the web server")
 
     def _start_ingestion(self) -> None:
         if settings.INGESTION_CONCURRENCY > 0:
-            self.ingestion = Child("ingestion", [sys.executable, "-m", "moe_site.ingestion"])
+            command = [sys.executable, "-m", "moe_site.ingestion"]
+            self.ingestion = Child("ingestion", command, figures=self.figures)
             self.ingestion.start()
 
     def _prepare_database(self) -> None:
@@ -178,7 +201,7 @@ class Supervisor:
                 self.postgres.acquire()
             except EmbeddedPostgresError as error:
                 raise CommandError(str(error)) from error
-        if errors := run_checks(tags=[Tags.database], databases=["default"]):
+        if errors := run_checks(tags=[database.SERVER], databases=["default"]):
             raise CommandError("\n".join(f"{error.msg} ({error.id})\n  {error.hint}" for error in errors))
         with connection.cursor() as cursor:
             # Several machines may start on one database: one of them migrates, the others wait for it.

@@ -5,20 +5,27 @@ Importing this makes daphne's event loop; moe_site/worker.py chooses its policy 
 
 import asyncio
 import socket
+import time
 from typing import Any
 
 from daphne import http_protocol
 from daphne.server import Server
 from django.conf import settings
 from twisted.internet import defer, reactor
+from twisted.logger import STDLibLogObserver, globalLogBeginner
+from twisted.web import http
 from twisted.web.http import Request as TwistedRequest
 
-from gateway.errors import BodyTooLarge, http_response
+from gateway.errors import BodyTooLarge, InternalError, RequestTooSlow, http_response
 from gateway.middleware import request_id
+from moe_site.accesslog import log_refusal
 from moe_site.background import start_background, stop_background
+from routing.exceptions import BadRequest, EndpointError
 
 DRAIN_SECONDS = 5.0
 LINGER_SECONDS = 10.0
+SLOWEST_BYTES = 16 * 1024
+"""A second that a body takes beyond BODY_TIMEOUT_SECONDS must bring so many."""
 
 
 class Request(http_protocol.WebRequest):
@@ -29,47 +36,74 @@ class Request(http_protocol.WebRequest):
     Twisted puts a body on disk before anybody sees it. One that is larger than MAX_BODY_BYTES is refused as soon as
     that is known; what else comes of it is read and dropped for a while, since most clients look for an answer only
     when they have sent everything, and would lose it if the connection were closed on them.
+
+    One that arrives too slowly is refused as well: what trickles in holds a connection for as long as somebody likes.
     """
 
     _body_bytes = 0
     _is_refused = False
+    _has_arrived = False
 
     def gotLength(self, length: int | None) -> None:
         if length is not None and length > settings.MAX_BODY_BYTES:
             super().gotLength(0)
-            self._refuse()
+            self._refuse(BodyTooLarge())
         else:
             super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:
         self._body_bytes += len(data)
         if self._body_bytes > settings.MAX_BODY_BYTES and not self._is_refused:
-            self._refuse()
+            self._refuse(BodyTooLarge())
         if not self._is_refused:
             super().handleContentChunk(data)
 
-    def _refuse(self) -> None:
+    def check_timeouts(self) -> None:
+        """Refuse a request that is not there in time; daphne asks every other second."""
+        if not self._has_arrived and not self._is_refused and self._is_connected:
+            waited = time.time() - self.server.connections[self]["connected"]
+            if waited > settings.BODY_TIMEOUT_SECONDS + self._body_bytes / SLOWEST_BYTES:
+                self._refuse(RequestTooSlow())
+
+    def _refuse(self, error: EndpointError) -> None:
         self._is_refused = True
         self.requestHeaders.removeHeader(b"expect")  # whoever asks before sending gets this answer and no other
         self.channel.persistent = False
         self.clientproto = b"HTTP/1.1"
-        response = http_response(BodyTooLarge())
+        response = http_response(error)
         given = self.requestHeaders.getRawHeaders(b"x-request-id", [b""])[0].decode("latin-1")
+        known = request_id(given)
+        log_refusal(known, error)
         headers = [(name.encode(), value.encode()) for name, value in response.items()]
         headers += [(b"Content-Length", str(len(response.content)).encode()), (b"Connection", b"close")]
-        headers += [(b"X-Request-ID", request_id(given).encode())]
+        headers += [(b"X-Request-ID", known.encode()), (b"X-Content-Type-Options", b"nosniff")]
         self.handle_reply({"type": "http.response.start", "status": response.status_code, "headers": headers})
         self.handle_reply({"type": "http.response.body", "body": response.content, "more_body": True})
         reactor.callLater(LINGER_SECONDS, self._hang_up)
 
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """Answer what never reaches the application as everything else is answered: daphne's own errors are pages."""
+        error = InternalError() if status >= 500 else BadRequest(f"The request is no HTTP that is read here: {body}.")
+        response = http_response(error)
+        headers = [(name.encode(), value.encode()) for name, value in response.items()]
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": response.content})
+
     def _hang_up(self) -> None:
-        if self.channel is not None and not self.finished:
+        if self._is_connected:
             self.channel.loseConnection()
 
+    @property
+    def _is_connected(self) -> bool:
+        # Twisted takes the attribute away when a request is finished, and empties it when its connection is lost.
+        return not self.finished and self.channel is not None
+
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        self._has_arrived = True
         if self._is_refused:
             self.finish()
             return
+        self.requestHeaders.removeHeader(b"upgrade")  # there are no WebSockets here; it is a request like any other
         self.content.seek(0, 0)
         self.args: dict[bytes, list[bytes]] = {}
         self.method, self.uri, self.clientproto = command, path, version
@@ -83,7 +117,20 @@ class Request(http_protocol.WebRequest):
             super().handle_reply(message)
 
 
+class Channel(http.HTTPChannel):
+    """A connection whose time to begin a request is not prolonged by each byte of its first line."""
+
+    def resetTimeout(self) -> None:
+        if self.requests:
+            super().resetTimeout()
+
+
 http_protocol.WebRequest = Request  # what daphne's factory gives each connection
+
+
+def log_twisted() -> None:
+    """Have what Twisted says logged like everything else; it would print errors, each of many lines."""
+    globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False, discardBuffer=True)
 
 
 class Worker(Server):
@@ -99,6 +146,7 @@ class Worker(Server):
         self.ready_callable = self.listen
 
     def listen(self) -> None:
+        self.http_factory.protocol = Channel
         self.http_factory.log = lambda request: None  # lines of an access log that nobody reads
         self.port = reactor.adoptStreamPort(self.listening.fileno(), self.listening.family, self.http_factory)
         reactor.callWhenRunning(lambda: reactor._asyncioEventloop.call_soon(start_background))

@@ -23,7 +23,11 @@ def main() -> None:
 
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     from moe_site.asgi import application  # sets Django up, and must come first
-    from moe_site.server import Worker
+    from moe_site import logs  # isort: skip
+    from moe_site.server import Worker, log_twisted
+
+    logs.catch_strays()
+    log_twisted()
 
     server = Worker(application, socket.socket(fileno=arguments.socket))
     signal.signal(signal.SIGTERM, server.ask_to_stop)

@@ -6,7 +6,12 @@ class RoutingConfig(AppConfig):
     verbose_name = "Routing"
 
     def ready(self) -> None:
-        from routing import catalog, classifying, retraining
+        from routing import (
+            catalog,
+            checks,  # noqa: F401  (registers the system checks)
+            classifying,
+            retraining,
+        )
         from routing.learning import noticing
         from routing.program import active
 

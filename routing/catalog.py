@@ -22,7 +22,10 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """A model on a server; ``capabilities`` is None when the server does not tell them."""
+    """A model on a server; ``capabilities`` is None when the server does not tell them.
+
+    ``revision`` is the server's digest of the model's files and parameters, "" where it tells none.
+    """
 
     server: ServerAddress
     embedded: bool
@@ -33,6 +36,7 @@ class Replica:
     context_length: int | None = None
     capabilities: frozenset[str] | None = None
     parameters: float | None = None  # in thousand millions, where the server tells
+    revision: str = ""
 
     @property
     def label(self) -> str:
@@ -271,6 +275,7 @@ class _Replicas:
             context_length=window,
             capabilities=frozenset(found.capabilities) if found and found.capabilities is not None else None,
             parameters=found.parameters if found else None,
+            revision=found.digest if found else "",
         )
 
 

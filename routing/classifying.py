@@ -24,6 +24,7 @@ from routing.classifier.reading import Reading
 from routing.classifier.sample import sample
 from routing.language import language_of
 from routing.live import LiveSnapshot
+from routing.vectorcache import QUERY, vectors
 
 logger = logging.getLogger("routing")
 
@@ -137,16 +138,24 @@ class Classifying:
         return _opinion(classifier, classifier.thorough.probabilities(seen, vector), "thorough")
 
     def _embed(self, classifier: Classifier, text: str) -> Any:
+        import numpy as np
+
         if self._broken and time.monotonic() < self._broken[0]:
             raise self._broken[1]
         embedder = self._embedder()
         if embedder.model_id != classifier.embedder:
             raise ValueError(f"the classifier was trained with {classifier.embedder}, here is {embedder.model_id}")
+        known = vectors.get(embedder.model_id + QUERY, text)
+        if known is not None:
+            return np.array(known, np.float32)
         try:
-            return embedder.embed(text)
+            vector = embedder.embed(text)
         except EmbedderUnavailable as error:
             self._broken = time.monotonic() + REST_SECONDS, error
             raise
+        # Not in the table: asking it takes about as long as embedding.
+        vectors.set(embedder.model_id + QUERY, text, vector, stored=False)
+        return vector
 
     def _remember(self, key: tuple[int, bytes], opinion: Opinion) -> None:
         kept = Opinion(

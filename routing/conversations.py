@@ -18,11 +18,12 @@ def turn_keys(request: ChatRequest, tenant: str) -> tuple[str, str]:
     A turn is known by everything up to and including its user message: two conversations that begin alike part ways
     with the first word that differs.
     """
-    places = [place for place, message in enumerate(request.messages) if message.role == "user"]
+    messages = request.messages[request.preface :]
+    places = [place for place, message in enumerate(messages) if message.role == "user"]
     if not places:
-        return "", _digest(request.messages, tenant)
-    before = _digest(request.messages[: places[-2] + 1], tenant) if len(places) > 1 else ""
-    return before, _digest(request.messages[: places[-1] + 1], tenant)
+        return "", _digest(messages, tenant)
+    before = _digest(messages[: places[-2] + 1], tenant) if len(places) > 1 else ""
+    return before, _digest(messages[: places[-1] + 1], tenant)
 
 
 def _digest(messages: Iterable[Message], tenant: str) -> str:

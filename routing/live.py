@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 CHANNEL = "moe_changed"
 RECONNECT_SECONDS = (0.2, 0.5, 1.0)
 T = TypeVar("T")
+_is_following = False
 
 
 class LiveSnapshot(Generic[T]):
@@ -42,6 +43,10 @@ class LiveSnapshot(Generic[T]):
         for model in watched:
             for signal in (post_save, post_delete, m2m_changed):
                 signal.connect(self._after_commit, sender=model, dispatch_uid=f"{self.name}:{model.__name__}")
+
+    def peek(self) -> T | None:
+        """Return the current value, or None: it was not loaded yet. Asks nobody."""
+        return self._value
 
     def get(self) -> T:
         """Return the current value; asks the database only the first time. Not for coroutines."""
@@ -70,18 +75,26 @@ class LiveSnapshot(Generic[T]):
             transaction.on_commit(self.reload, robust=True)
 
 
+def is_following() -> bool:
+    """Tell whether this process hears of changes: it has its connection to the database."""
+    return _is_following
+
+
 async def follow_changes() -> None:
     """Reload snapshots as the database notifies of changes, for ever; survives its restarts."""
+    global _is_following
     attempt = 0
     while True:
         try:
             async with await _connect() as listener:
                 await listener.execute(f"LISTEN {CHANNEL}")
                 attempt = 0
+                _is_following = True
                 # Changes made while nobody listened, at start or during an outage, are caught up here.
                 await _reload(LiveSnapshot.registry)
                 await _follow(listener)
         except (psycopg.Error, OSError) as error:
+            _is_following = False
             delay = RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)]
             attempt += 1
             logger.warning("lost the database's change notices, trying again in=%ss error=%s", delay, error)

@@ -43,10 +43,7 @@ def _named(name: str, needs: frozenset[str], catalog: Catalog) -> Expert:
             code="unsupported_value",
         )
     if expert is None:
-        raise ModelNotFound(
-            f"The model '{name}' does not exist. Ask for 'auto', or for one that GET /v1/models lists.",
-            param="model",
-        )
+        raise no_model(name)
     if not expert.replicas:
         raise Unavailable(
             f"The expert '{name}' has no replica on an enabled model server. An administrator can add one in admin.",
@@ -60,6 +57,12 @@ def _named(name: str, needs: frozenset[str], catalog: Catalog) -> Expert:
             code="unsupported_value",
         )
     return expert
+
+
+def no_model(name: str) -> ModelNotFound:
+    return ModelNotFound(
+        f"The model '{name}' does not exist. Ask for 'auto', or for one that GET /v1/models lists.", param="model"
+    )
 
 
 def none_of(profile: Profile, needs: frozenset[str], catalog: Catalog) -> BadRequest | Unavailable:
@@ -128,7 +131,11 @@ def decide_embedding(name: str, catalog: Catalog) -> Decision:
             param="model",
             code="unsupported_value",
         )
-    raise ModelNotFound(
+    raise no_embedder(name)
+
+
+def no_embedder(name: str) -> ModelNotFound:
+    return ModelNotFound(
         f"The model '{name}' does not exist. Ask for 'auto', or for an embedding model that GET /v1/models lists.",
         param="model",
     )

@@ -5,13 +5,14 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from django.conf import settings
 
+from routing import metrics
 from routing.admission import Admission, Limits, Seat
 from routing.backends.client import Timeouts, UpstreamClient, server_answers
 from routing.backends.protocol import (
@@ -37,9 +38,11 @@ from routing.exceptions import (
     UpstreamTimedOut,
 )
 from routing.lanes import LaneKey, lane_key
+from routing.metering import Call, called
 from routing.preparing import prepare, without_images
 from routing.residency import Residency
-from routing.tokens import TokenCounter, estimate
+from routing.tokens import TokenCounter, estimate, estimate_text
+from routing.tracing import stage
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Attempt:
 
     ``waited`` is the seconds in the queue and ``position`` the place it had there; ``expert`` differs from the
     decision's after a fall back. ``failed`` are the attempts before it: a replica's label and the code of its error.
+    ``call`` is where it is noted what the attempt takes; None for one that is only announced.
     """
 
     replica: Replica
@@ -63,6 +67,7 @@ class Attempt:
     waited: float = 0.0
     position: int = 0
     failed: tuple[tuple[str, str], ...] = ()
+    call: Call | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,7 @@ class Pool:
 
         def start(replica: Replica) -> AsyncGenerator[PromptCut | ChatEvent]:
             assert attempt is not None
-            return self._chat_on(replica, prepare(attempt.expert, replica, request))
+            return self._chat_on(replica, prepare(attempt.expert, replica, request), attempt.call)
 
         affinity = self._conversations.get(conversation)
         async with aclosing(self.run(decision, start, tenant=tenant, weight=weight, affinity=affinity)) as events:
@@ -117,11 +122,15 @@ class Pool:
                     self._remember(conversation, lane_key(attempt.replica))
                 yield event
 
-    async def _chat_on(self, replica: Replica, call: ChatCall) -> AsyncGenerator[PromptCut | ChatEvent]:
+    async def _chat_on(
+        self, replica: Replica, call: ChatCall, noted: Call | None
+    ) -> AsyncGenerator[PromptCut | ChatEvent]:
         """Run ``call``, refusing first what surely does not fit and telling afterwards what was cut all the same."""
         estimated = estimate(call.messages, call.request.tools)
         counted_exactly = not call.request.has_images
         calibration = self.tokens.of(replica.model)
+        if noted:
+            noted.expects = lambda: calibration.likely(estimated)
         window = call.num_ctx or self.residency.window(replica)
         surely = calibration.at_least(estimated)
         if window and surely <= window < 2 * calibration.likely(estimated) and counted_exactly:
@@ -164,6 +173,10 @@ class Pool:
         while len(self._conversations) > CONVERSATIONS_KEPT:
             self._conversations.popitem(last=False)
 
+    def likely_tokens(self, replica: Replica, texts: Iterable[str]) -> int:
+        """Return how many tokens ``texts`` likely have for a replica's model."""
+        return self.tokens.of(replica.model).likely(sum(map(estimate_text, texts)))
+
     def outlook(self, expert: Expert, needs: frozenset[str]) -> Outlook:
         """Return how soon ``expert`` could start, as far as is known without asking anybody."""
         now = time.monotonic()
@@ -202,7 +215,10 @@ class Pool:
             remaining = expert.replicas_that(decision.needs)
             while remaining:
                 try:
-                    seat = await self.admission.enter(remaining, tenant=tenant, weight=weight, affinity=affinity)
+                    with stage("queue", {"moe.expert": expert.slug}) as queued:
+                        seat = await self.admission.enter(remaining, tenant=tenant, weight=weight, affinity=affinity)
+                        queued.tell({"moe.replica": seat.replica.label, "moe.queue.position": seat.position})
+                    metrics.queue_wait.observe(seat.waited)
                 except EndpointError as error:
                     failure = failure or error
                     break  # nobody can take it soon; a fallback may
@@ -272,49 +288,61 @@ class _Trial:
         told = False
         try:
             for attempt in range(1 + self._max_retries):
+                call = called(expert, replica, waited=self._seat.waited)
                 yield Attempt(
                     replica=replica,
                     expert=expert,
                     waited=self._seat.waited,
                     position=self._seat.position,
                     failed=tuple(self._failed),
+                    call=call,
                 )
                 try:
-                    await self._load_if_cold(replica)
-                    async with aclosing(self._measured(start(replica))) as events:
+                    await self._load_if_cold(replica, call)
+                    async with aclosing(self._measured(start(replica), call)) as events:
                         async for event in events:
                             yield event
                     lane.breaker.succeeded()
                     told = True
                     return
                 except EndpointError as error:
+                    call.end(error)
                     told = self._note(error) or told
                     self._failed.append((replica.label, error.code or error.type))
+                    metrics.attempts_failed.labels(*lane.key, error.code or error.type).inc()
                     logger.warning("replica failed replica=%s attempt=%s error=%s", replica.label, attempt + 1, error)
                     pause = retry_pause(error, attempt)
                     if self.started or pause is None or attempt == self._max_retries:
                         raise
+                metrics.retries.labels(*lane.key).inc()
                 await asyncio.sleep(pause)
         finally:
             if not told:
                 lane.breaker.let_go()
 
-    async def _load_if_cold(self, replica: Replica) -> None:
+    async def _load_if_cold(self, replica: Replica, call: Call) -> None:
         if self._residency.resident(replica) is False:
             began = time.monotonic()
-            await self._residency.load(replica)
-            self._seat.lane.load += 0.5 * (time.monotonic() - began - self._seat.lane.load)
+            try:
+                with stage("load", {"moe.replica": replica.label, "gen_ai.request.model": replica.model}):
+                    await self._residency.load(replica)
+            finally:
+                call.load = time.monotonic() - began
+            self._seat.lane.load += 0.5 * (call.load - self._seat.lane.load)
 
-    async def _measured(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    async def _measured(self, events: AsyncGenerator[Event], call: Call) -> AsyncGenerator[Event]:
         began, first, tokens = time.monotonic(), None, None
+        call.begin()
         async with aclosing(events):
             async for event in events:
+                call.note(event)
                 if first is None:
                     first = time.monotonic() - began
                     self.started = True
                 if isinstance(event, Finish) and event.usage:
                     tokens = event.usage.completion_tokens
                 yield event
+        call.end()
         self._residency.answered(self._seat.replica)
         self._seat.lane.measured(first=first, total=time.monotonic() - began, tokens=tokens)
 

@@ -12,6 +12,8 @@ from routing.backends.loading import full_tag, model_warm
 from routing.backends.protocol import ServerAddress, ServerKind
 from routing.catalog import Replica
 from routing.exceptions import EndpointError, UpstreamTimedOut
+from routing.lanes import lane_key
+from routing.metrics import load_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +149,9 @@ class Residency:
                 "Try a smaller one; an administrator can raise UPSTREAM_LOAD_TIMEOUT.",
                 code="model_load_timeout",
             ) from error
-        logger.info("model loaded replica=%s seconds=%.1f", replica.label, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        load_seconds.labels(*lane_key(replica)).observe(seconds)
+        logger.info("model loaded replica=%s seconds=%.1f", replica.label, seconds)
         self.answered(replica)
 
     def _load_ended(self, key: tuple[str, str, int | None], task: "asyncio.Task[None]") -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from django.conf import settings
 
 from routing.live import LiveSnapshot
+from routing.metrics import UNSHARED
 
 logger = logging.getLogger("routing")
 
@@ -51,7 +52,7 @@ async def _until_changed(changed: LiveSnapshot[str], known: str) -> None:
 async def run_command(*arguments: str) -> str:
     """Run a management command at a low priority and return what it said last; raises RuntimeError if it fails."""
     process = await asyncio.create_subprocess_exec(
-        *("env", "OMP_NUM_THREADS=1", "nice", "-n", "10"),
+        *(*UNSHARED, "OMP_NUM_THREADS=1", "nice", "-n", "10"),
         *(sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -14,6 +14,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from pytest_django import DjangoDbBlocker
 
 from routing.live import LiveSnapshot
+from routing.vectorcache import vectors
 from tests.environment import DATA_DIR
 from tests.scripted import ScriptedModel, ScriptedServer
 from tests.serving import ROOT, Served, opened
@@ -99,6 +100,7 @@ def _fresh_snapshots() -> None:
     """No test sees the rows another one had."""
     for snapshot in LiveSnapshot.registry:
         snapshot.forget()
+    vectors.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,15 @@ from pathlib import Path
 DATA_DIR = Path(tempfile.mkdtemp(prefix="moe-tests-"))
 DATA_DIR.chmod(0o711)
 
-for name in ("OLLAMA_BASE_URL", "OLLAMA_API_KEY", "DATABASE_URL", "SECRET_KEY", "ALLOWED_HOSTS", "REQUIRE_API_KEY"):
+for name in (
+    "OLLAMA_BASE_URL",
+    "OLLAMA_API_KEY",
+    "DATABASE_URL",
+    "SECRET_KEY",
+    "ALLOWED_HOSTS",
+    "REQUIRE_API_KEY",
+    "REDIS_URL",
+):
     os.environ.pop(name, None)
 os.environ |= {
     "MOE_ENV_FILE": str(DATA_DIR / "no.env"),

@@ -488,7 +488,7 @@ class Migration(migrations.Migration):
                 (
                     "status",
                     models.PositiveSmallIntegerField(
-                        help_text="Of the HTTP answer; 499: the client left before its end."
+                        help_text="Of the HTTP answer, or of the error in its middle; 499: its client left."
                     ),
                 ),
                 ("outcome", models.CharField(help_text="Why it finished, or the code of its error.", max_length=100)),
@@ -538,6 +538,7 @@ class Migration(migrations.Migration):
                 ("answer", models.JSONField(default=dict)),
                 ("created_at", models.DateTimeField()),
                 ("expires_at", models.DateTimeField(db_index=True)),
+                ("epoch", models.BigIntegerField(default=0)),
                 ("hits", models.BigIntegerField(default=0)),
                 ("last_hit_at", models.DateTimeField(null=True)),
                 (
@@ -548,8 +549,26 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "answer given again",
+                "verbose_name_plural": "answers given again",
                 "ordering": ["-created_at"],
                 "indexes": [models.Index(fields=["context", "embedder"], name="cached_context")],
             },
+        ),
+        migrations.CreateModel(
+            name="CachePurge",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("created_at", models.DateTimeField(auto_now_add=True, db_index=True)),
+                (
+                    "digests",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=64), blank=True, default=list, size=None
+                    ),
+                ),
+                ("key_id", models.BigIntegerField(null=True)),
+                ("profile", models.CharField(max_length=300, null=True)),
+            ],
+            options={"ordering": ["id"]},
         ),
     ]

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-TABLES = ("gateway_keygroup", "gateway_guard")
+TABLES = ("gateway_keygroup", "gateway_guard", "gateway_cachepurge")
 
 
 class Migration(migrations.Migration):

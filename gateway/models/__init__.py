@@ -1,6 +1,6 @@
 """What an administrator edits of the door, and what is kept of what went through it."""
 
-from gateway.models.caching import CachedAnswer
+from gateway.models.caching import CachedAnswer, CachePurge
 from gateway.models.exchanges import Exchange
 from gateway.models.guards import Guard
 from gateway.models.keys import (
@@ -22,6 +22,7 @@ __all__ = [
     "SHOWN_CHARACTERS",
     "WEIGHTS",
     "ApiKey",
+    "CachePurge",
     "CachedAnswer",
     "Exchange",
     "Guard",

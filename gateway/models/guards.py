@@ -1,7 +1,14 @@
 """Checks on what comes in, what is retrieved and what goes out."""
 
+from collections import defaultdict
+from collections.abc import Iterator
+
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
+
+from gateway.guards.options import problems
+from routing.models.rules import validate_pattern
 
 
 class Guard(models.Model):
@@ -56,3 +63,28 @@ class Guard(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raise ValidationError for what makes no guard, and for patterns that could hold up a request."""
+        found: dict[str, list[str]] = defaultdict(list)
+        self.settings = {} if self.settings is None else self.settings  # the box was emptied
+        for name, words in problems(
+            check=self.check_kind,
+            places=self.places or (),
+            action=self.action,
+            settings=self.settings,
+            has_expert=self.expert_id is not None,
+        ):
+            found[name].append(words)
+        if not found and self.check_kind == self.Check.WORDS:
+            found |= {"settings": slow} if (slow := list(_slow(self.settings.get("patterns", ())))) else {}
+        if found:
+            raise ValidationError(dict(found))
+
+
+def _slow(patterns: list[str]) -> Iterator[str]:
+    for pattern in patterns:
+        try:
+            validate_pattern(pattern)
+        except ValidationError as error:
+            yield f"“{pattern}”: {' '.join(error.messages)}"

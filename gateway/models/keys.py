@@ -2,13 +2,18 @@
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
+from django.db.models import Q
 from django.utils import timezone
 
+from gateway.errors import Conflict
 from gateway.models.policies import Policy
+from gateway.policy import ANY_SCOPE
+from knowledge.access import Access
 
 KEY_START = "sk-moe-"
 SHOWN_CHARACTERS = len(KEY_START) + 6
@@ -19,20 +24,25 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Keys that are not revoked; expiry is checked at each request, since it passes without a change."""
         return self.filter(revoked_at=None)
 
-    def issue(
-        self, *, name: str, group: str = "", expires_at: datetime | None = None, note: str = ""
-    ) -> "tuple[ApiKey, str]":
-        """Create a key and return it with its text, which is not kept anywhere."""
-        text = new_key_text()
-        row = self.create(
-            name=name,
-            group=group,
-            prefix=text[:SHOWN_CHARACTERS],
-            digest=key_digest(text),
-            expires_at=expires_at,
-            note=note,
-        )
+    def issue(self, *, name: str, **fields: Any) -> "tuple[ApiKey, str]":
+        """Create a key and return it with its text, which is not kept anywhere; raises ValidationError."""
+        row = ApiKey(name=name, **fields)
+        text = row.renew()
+        row.full_clean(validate_unique=False)
+        row.save(force_insert=True)
         return row, text
+
+    def in_state(self, state: str) -> "ApiKeyQuerySet":
+        """Keys that are in one of ``ApiKey.STATES`` now."""
+        if state == "revoked":
+            return self.exclude(revoked_at=None)
+        expired = Q(expires_at__lte=timezone.now())
+        return self.usable().filter(expired if state == "expired" else Q(expires_at=None) | ~expired)
+
+    def beginning(self, start: str) -> "ApiKeyQuerySet":
+        """Keys whose text begins like this, or whose former one does while it still works."""
+        former = Q(previous_prefix=start, previous_until__gt=timezone.now())
+        return self.filter(Q(prefix=start) | former)
 
 
 class Priority(models.TextChoices):
@@ -48,6 +58,8 @@ WEIGHTS = {Priority.HIGH: 4.0, Priority.NORMAL: 1.0, Priority.LOW: 0.5}
 class KeyGroup(Policy):
     """What holds for a group's keys together: each may what both it and its group may, and they share its limits."""
 
+    unscoped = ANY_SCOPE
+
     name = models.CharField(
         max_length=100, unique=True, help_text="As it stands on its keys, for example <i>marketing</i>."
     )
@@ -60,6 +72,10 @@ class KeyGroup(Policy):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def subject(self) -> str:
+        return f"group:{self.name}"
 
 
 class ApiKey(Policy):
@@ -103,6 +119,8 @@ class ApiKey(Policy):
     )
     note = models.TextField(blank=True, default="")
 
+    STATES = ("active", "expired", "revoked")
+
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
@@ -113,7 +131,50 @@ class ApiKey(Policy):
         return f"{self.name} ({self.prefix}…)"
 
     @property
+    def subject(self) -> str:
+        return f"key:{self.pk}"
+
+    def renew(self) -> str:
+        """Give it a new text, which is not kept anywhere, and return that; saves nothing."""
+        text = new_key_text()
+        self.prefix, self.digest = text[:SHOWN_CHARACTERS], key_digest(text)
+        return text
+
+    @transaction.atomic
+    def rotate(self, overlap: timedelta) -> str:
+        """Give it a new text and return that; the one it has works for as long as ``overlap`` says.
+
+        One that was to go on working from a rotation before ends now. Raises Conflict for a key that works no more.
+        """
+        self.refresh_from_db(from_queryset=ApiKey.objects.select_for_update())
+        if self.state != "active":
+            raise Conflict(f"The key '{self}' is {self.state}; a new text would not work either. Make another key.")
+        former = self.prefix, self.digest, timezone.now() + overlap
+        self.previous_prefix, self.previous_digest, self.previous_until = former if overlap else ("", None, None)
+        text = self.renew()
+        self.save(update_fields=["prefix", "digest", "previous_prefix", "previous_digest", "previous_until"])
+        return text
+
+    def revoke(self) -> None:
+        """Have it, and a former text of it, refused from now on; one that is revoked stays as it is."""
+        if self.revoked_at is None:
+            self.revoked_at = timezone.now()
+            self.save(update_fields=["revoked_at"])
+
+    @property
+    def access(self) -> Access:
+        """What of the knowledge base may be seen with it; asks the database for its group."""
+        rows = (self, *KeyGroup.objects.filter(name=self.group))
+        return Access(
+            key_id=self.pk,
+            group=self.group,
+            everything=not settings.REQUIRE_API_KEY,
+            narrowed=tuple(row.rules for row in rows if row.rules),
+        )
+
+    @property
     def state(self) -> str:
+        """Which of ``STATES`` it is in."""
         if self.revoked_at:
             return "revoked"
         if self.expires_at and self.expires_at <= timezone.now():

@@ -1,12 +1,24 @@
 """What a key or a group of keys may do, and how much of it."""
 
-from typing import Any
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
-from gateway.policy import Scope
+from gateway.policy import CLIENT_SCOPES, Limits, Scope, collection_rule, model_pattern, network, scope, scopes_of
+from gateway.policy import Policy as PolicyValue
+from knowledge.access import Level, Rule
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+NOWHERE = network("255.255.255.255")
 
 _POSITIVE = [MinValueValidator(1)]
 _PRICE: dict[str, Any] = {"max_digits": 14, "decimal_places": 6, "null": True, "blank": True}
@@ -66,3 +78,66 @@ class Policy(models.Model):
 
     class Meta:
         abstract = True
+
+    unscoped = CLIENT_SCOPES
+    """What may be done where no scopes are chosen."""
+
+    def clean(self) -> None:
+        super().clean()
+        problems = {name: found for name, read in READERS.items() if (found := _problems(read, getattr(self, name)))}
+        for name in ("cost_per_day", "cost_per_month"):
+            cost = getattr(self, name)
+            if isinstance(cost, Decimal) and cost.is_finite() and cost < 0:
+                problems[name] = ["What it may cost is not less than 0. With 0 it may ask for what has no price."]
+        if problems:
+            raise ValidationError(problems)
+
+    @property
+    def subject(self) -> str:
+        """Whose limits they are, for example key:7."""
+        raise NotImplementedError
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What it permits of collections; a line that cannot be read permits nothing."""
+        return tuple(_readable(collection_rule, self.allowed_collections, self.subject, ("", Level.READ)))
+
+    @property
+    def policy(self) -> PolicyValue:
+        """The value that requests are held to."""
+        return PolicyValue(
+            subject=self.subject,
+            scopes=scopes_of(self.scopes) if self.scopes else self.unscoped,
+            models=tuple(self.allowed_models),
+            collections=self.rules,
+            networks=tuple(_readable(network, self.allowed_addresses, self.subject, NOWHERE)),
+            limits=Limits(**{name: getattr(self, name) for name in Limits.__slots__}),
+        )
+
+
+READERS: Mapping[str, Callable[[str], object]] = {
+    "scopes": scope,
+    "allowed_models": model_pattern,
+    "allowed_collections": collection_rule,
+    "allowed_addresses": network,
+}
+"""What reads a line of these fields, or raises ValueError that says what is wrong with it."""
+
+
+def _problems(read: Callable[[str], object], lines: Iterable[str]) -> list[str]:
+    found = []
+    for line in lines:
+        try:
+            read(line)
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def _readable(read: Callable[[str], T], lines: Iterable[str], subject: str, instead: T) -> Iterator[T]:
+    for line in lines:
+        try:
+            yield read(line)
+        except ValueError as error:
+            logger.warning("a line of a policy permits nothing subject=%s error=%s", subject, error)
+            yield instead

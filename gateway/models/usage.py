@@ -46,7 +46,9 @@ class UsageRecord(models.Model):
     total_ms = models.FloatField()
 
     # --- how it ended
-    status = models.PositiveSmallIntegerField(help_text="Of the HTTP answer; 499: the client left before its end.")
+    status = models.PositiveSmallIntegerField(
+        help_text="Of the HTTP answer, or of the error in its middle; 499: its client left."
+    )
     outcome = models.CharField(max_length=100, help_text="Why it finished, or the code of its error.")
     is_cancelled = models.BooleanField(default=False)
     is_streamed = models.BooleanField(default=False)

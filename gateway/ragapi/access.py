@@ -79,6 +79,24 @@ def _at(access: Access, level: Level, column: str) -> Exists:
     return Exists(Collection.objects.open_to(access, level).filter(pk=OuterRef(column)))
 
 
+def check_creatable(access: Access, slug: str) -> None:
+    """Raise PermissionDenied unless a collection may be made under a name, whether or not that is taken."""
+    if not access.permits(slug, Level.MANAGE):
+        raise PermissionDenied(
+            f"This API key may not make a collection '{slug[:100]}': it is narrowed to others. An administrator can "
+            "permit it on the key's page in admin, or on its group's, as a pattern with manage."
+        )
+
+
+def check_store_creatable(access: Access) -> None:
+    """Raise PermissionDenied unless there are names under which a collection may be made."""
+    if not all(access.patterns(Level.MANAGE)):
+        raise PermissionDenied(
+            "This API key may make no vector stores: it is narrowed to collections that it may not manage. An "
+            "administrator can permit it on the key's page in admin, or on its group's."
+        )
+
+
 def _check(permitted: bool, level: Level, slug: str) -> None:
     if not permitted:
         raise PermissionDenied(

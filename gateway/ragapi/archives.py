@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.errors import BodyTooLarge, Conflict, UnsupportedMediaType
-from gateway.ragapi.access import collection_at
+from gateway.ragapi.access import check_creatable, collection_at
 from gateway.ragapi.collections import OneCollection, collection_object, keep_manager
 from gateway.ragapi.resource import Resource
 from knowledge.access import Level
@@ -50,12 +50,15 @@ class Import(OneCollection):
             raise UnsupportedMediaType("Send the archive as the body, with Content-Type: application/zip.")
         if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_BODY_BYTES:
             raise BodyTooLarge
+        if wanted:
+            check_creatable(self.access, wanted)
         if wanted and Collection.objects.filter(slug=wanted).exists():
             raise Conflict(f"The name '{wanted}' is taken. Choose another one.", param="slug", code="collection_exists")
         with tempfile.TemporaryFile(dir=settings.MOE_DATA_DIR) as file, transaction.atomic():
             shutil.copyfileobj(request.stream, file)
             imported = collection_import(file=file, slug=wanted, as_administrator=False)
             assert imported.collection is not None, "only a plan has none"
+            check_creatable(self.access, imported.slug)
             keep_manager(imported.collection, self.caller)
         told = collection_object(self.access, imported.slug) | {"notes": list(imported.notes)}
         return Response(told, status=status.HTTP_201_CREATED)

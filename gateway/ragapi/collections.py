@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from gateway.auth import Caller
 from gateway.errors import Conflict, PermissionDenied
 from gateway.library import access_of
-from gateway.ragapi.access import collection_at, open_collections
+from gateway.ragapi.access import check_creatable, collection_at, open_collections
 from gateway.ragapi.paging import listing
 from gateway.ragapi.resource import Resource
 from gateway.ragapi.serializers import ConstantField, LanguageField, StrictSerializer
@@ -63,9 +63,13 @@ class CollectionSerializer(StrictSerializer[Collection]):
     language = LanguageField(required=False)
     everyone = LevelField(required=False)
     embedding_model = EmbeddingModelField(required=False)
-    previous_embedding_model = serializers.ReadOnlyField(source="previous_model.name", default=None)
-    next_embedding_model = serializers.ReadOnlyField(source="next_model.name", default=None)
-    document_count = serializers.ReadOnlyField()
+    previous_embedding_model = serializers.CharField(
+        source="previous_model.name", default=None, read_only=True, allow_null=True
+    )
+    next_embedding_model = serializers.CharField(
+        source="next_model.name", default=None, read_only=True, allow_null=True
+    )
+    document_count = serializers.IntegerField(read_only=True)
 
     class Meta:
         model = Collection
@@ -140,6 +144,7 @@ class Collections(Resource):
         asked.is_valid(raise_exception=True)
         fields = dict(asked.validated_data)
         slug = fields.pop("slug")
+        check_creatable(self.access, slug)
         if Collection.objects.filter(slug=slug).exists():
             raise Conflict(f"The name '{slug}' is taken. Choose another one.", param="slug", code="collection_exists")
         with transaction.atomic():

@@ -5,6 +5,7 @@ import logging
 import time
 from typing import ClassVar
 
+from gateway.account import Account, accounted
 from gateway.completions import listed
 from gateway.doors import Door
 from gateway.library import access_of
@@ -50,6 +51,7 @@ class Search(Door):
     """GET and POST /v1/rag/search"""
 
     needs = Scope.KNOWLEDGE
+    what = "search"
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "POST")
 
@@ -58,7 +60,10 @@ class Search(Door):
         by_address = self.scope["method"] == "GET"
         request, ignored = parse_query(self.scope["query_string"]) if by_address else parse_search(body)
         started = time.perf_counter()
-        found = await search(request, access=access_of(caller))
+        searching = Account(what=self.what, request_id=self.request_id, caller=caller, asked="", keeps_decision=False)
+        with accounted(searching) as account:
+            found = await search(request, access=access_of(caller))
+            account.reason, account.found = "stop", len(found.passages)
         took = (time.perf_counter() - started) * 1000
         logger.info(
             "searched id=%s passages=%d weak=%s ms=%.1f", self.request_id, len(found.passages), found.weak, took

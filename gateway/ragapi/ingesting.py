@@ -85,7 +85,8 @@ def _known(access: Access, slug: str) -> Collection | None:
     try:
         return collection_at(access, slug, Level.WRITE)
     except CollectionNotFound:
-        if not Collection.objects.named([slug]).exists() and not STORE_ID.fullmatch(slug):
+        is_free = not Collection.objects.named([slug]).exists() and not STORE_ID.fullmatch(slug)
+        if is_free and access.permits(slug, Level.MANAGE):
             return None
     return collection_at(access, slug, Level.WRITE)  # somebody made it meanwhile, or to this caller it is not there
 

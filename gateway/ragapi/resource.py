@@ -8,12 +8,14 @@ from rest_framework.views import APIView
 from gateway.auth import Caller
 from gateway.fields import invalid, unsupported
 from gateway.library import access_of
+from gateway.policy import Needs, Scope
 from gateway.ragapi.metadata import is_storable
 from gateway.ragapi.paging import PARAMETERS
 from knowledge.access import Access
 
 
 class Resource(APIView):
+    needs: ClassVar[Needs] = Scope.KNOWLEDGE
     paging: ClassVar[tuple[str, ...]] = PARAMETERS
 
     @property

@@ -3,6 +3,7 @@
 import logging
 import time
 
+from gateway.account import Account, accounted
 from gateway.completions import listed
 from gateway.doors import Door
 from gateway.library import access_of
@@ -20,16 +21,20 @@ class StoreSearchDoor(Door):
     """POST /v1/vector_stores/{id}/search"""
 
     needs = Scope.KNOWLEDGE
+    what = "search"
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()
         store = self.scope["url_route"]["kwargs"]["store"]
         asked = parse_store_search(body, store)
         started = time.perf_counter()
-        try:
-            found = await search(asked.request, access=access_of(caller))
-        except CollectionNotFound:
-            raise no_store(store) from None
+        searching = Account(what=self.what, request_id=self.request_id, caller=caller, asked="", keeps_decision=False)
+        with accounted(searching) as account:
+            try:
+                found = await search(asked.request, access=access_of(caller))
+            except CollectionNotFound:
+                raise no_store(store) from None
+            account.reason, account.found = "stop", len(found.passages)
         names = await in_thread(file_names)(found.passages)
         took = (time.perf_counter() - started) * 1000
         logger.info("searched a store id=%s passages=%d ms=%.1f", self.request_id, len(found.passages), took)

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.fields import Fields
-from gateway.ragapi.access import open_collections
+from gateway.ragapi.access import check_store_creatable, open_collections
 from gateway.ragapi.serializers import checked_text
 from gateway.vectorstores.access import store_at
 from gateway.vectorstores.adding import files_add, kept_files, sample_of
@@ -35,6 +35,7 @@ class Stores(StoreResource):
     def post(self, request: Request) -> Response:
         fields = Fields(self.body())
         wish = read_store(fields)
+        check_store_creatable(self.access)
         kept = kept_files(self.access, wish.additions)
         store = store_create(
             name=wish.name,
@@ -43,6 +44,7 @@ class Stores(StoreResource):
             expires_after_days=wish.days,
             cut=kept_cut(wish.cut),
             sample=sample_of(kept),
+            access=self.access,
         )
         files_add(store, wish.additions, kept, author=self.author)
         is_lowered = wish.cut[0] is not None and store.cut_of(None, None) != wish.cut

@@ -105,7 +105,7 @@ class AskForm(forms.Form):
 
     def access(self) -> Access:
         key: Any = self.cleaned_data.get("key")
-        return EVERYTHING if key is None else Access(key_id=key.pk, group=key.group)
+        return EVERYTHING if key is None else key.access
 
 
 # --- what is found ----------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ import datetime as dt
 import re
 import uuid
 from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
@@ -15,7 +17,7 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
-from knowledge.access import Access, Level
+from knowledge.access import Access, Level, regex
 from knowledge.models.embeddingmodels import EmbeddingModel
 from knowledge.models.keeping import NamedHistory
 from knowledge.passages import Fusion, Mode
@@ -26,14 +28,23 @@ _SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
 class CollectionQuerySet(models.QuerySet["Collection"]):
     def open_to(self, access: Access, level: Level = Level.READ) -> "CollectionQuerySet":
         """Collections that somebody may use at ``level``; to everybody else they do not exist."""
+        rows = self._within(access, level) if access.narrowed else self
         if access.everything:
-            return self
+            return rows
         subject = Q(group=access.group) if access.group else Q(pk__in=())
         if access.key_id is not None:
             subject |= Q(key_id=access.key_id)
         granted = Exists(Grant.objects.filter(subject, collection=OuterRef("pk"), level__gte=level))
         open_level = Q(everyone__gte=level)
-        return self.filter(open_level | granted)
+        return rows.filter(open_level | granted)
+
+    def _within(self, access: Access, level: Level) -> "CollectionQuerySet":
+        """Collections that ``access`` is not narrowed away from."""
+        rows = self
+        for patterns in access.patterns(level):
+            fitting = (Q(slug__regex=regex(pattern)) for pattern in patterns)
+            rows = rows.filter(reduce(or_, fitting, Q(pk__in=())))
+        return rows
 
     def lasting(self) -> "CollectionQuerySet":
         """Collections that were made to stay, without those of a running evaluation."""

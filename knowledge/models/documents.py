@@ -39,11 +39,18 @@ class StoredFileQuerySet(models.QuerySet["StoredFile"]):
         return self.filter(self._owners(access))
 
     def open_to(self, access: Access) -> "StoredFileQuerySet":
-        """Files that somebody owns, and those in collections that may be read."""
-        if access.everything:
+        """Files that somebody owns, and those in collections that may be read.
+
+        Those of others in its group do not count as owned where they are only in collections that may not be read.
+        """
+        if access.is_boundless:
             return self
-        shelved = Document.objects.open_to(access).filter(file=OuterRef("pk"))
-        return self.filter(self._owners(access) | Exists(shelved))
+        shelved = Document.objects.filter(file=OuterRef("pk"))
+        owned = Q() if access.everything else self._owners(access)
+        if access.narrowed:
+            own = Q(pk__in=()) if access.key_id is None else Q(key_id=access.key_id)
+            owned = own | (owned & Q(~Exists(shelved)))
+        return self.filter(owned | Q(Exists(shelved.open_to(access))))
 
     def expired(self) -> "StoredFileQuerySet":
         return self.filter(expires_at__lte=Now())
@@ -93,7 +100,7 @@ class DocumentStatus(models.TextChoices):
 class DocumentQuerySet(models.QuerySet["Document"]):
     def open_to(self, access: Access, level: Level = Level.READ) -> "DocumentQuerySet":
         """Documents of the collections that somebody may use at ``level``."""
-        if access.everything:
+        if access.is_boundless:
             return self
         return self.filter(collection__in=Collection.objects.open_to(access, level))
 

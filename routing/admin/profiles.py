@@ -66,7 +66,7 @@ class RoutingProfileForm(forms.ModelForm):
             *("asks_program", "mode", "breadth", "breadth_most", "aggregator", "agreement", "confidence", "patience"),
             *("aggregator_prompt", "system_prompt", "defaults", "collections", "sticky", "failover"),
             *("answers_while_loading", "text_only"),
-            *("log_share", "log_prompts"),
+            *("log_share", "log_prompts", "cache", "cache_threshold"),
         )
         widgets = {
             "description": forms.Textarea(attrs={"rows": 3}),
@@ -119,6 +119,7 @@ class RoutingProfileAdmin(GuardedDeletion):
             },
         ),
         ("What is kept", {"fields": ("log_share", "log_prompts")}),
+        ("Answers given again", {"fields": ("cache", "cache_threshold")}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -19,7 +19,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from routing.backends import codec, embeddings, generation, ollama, openai
-from routing.backends.protocol import ChatCall, ChatEvent, ServerAddress, ServerKind
+from routing.backends.protocol import ChatCall, ChatEvent, Finish, ServerAddress, ServerKind
 from routing.exceptions import (
     BadRequest,
     ContextLengthExceeded,
@@ -31,6 +31,7 @@ from routing.exceptions import (
     UpstreamFailed,
     UpstreamTimedOut,
 )
+from routing.tracing import NOBODYS, Span, stage
 
 logger = logging.getLogger(__name__)
 
@@ -83,38 +84,54 @@ class UpstreamClient:
         translator = TRANSLATORS[server.kind]
         stream = translator.ChatStream(new_id=new_tool_call_id)
         payload = codec.dumps(translator.chat_payload(call))
-        async with aclosing(self._stream(server, CHAT_PATHS[server.kind], payload, stream, call.model)) as events:
-            async for event in events:
-                yield event
+        with _generating(server, "chat", call.model) as span:
+            source = self._stream(server, CHAT_PATHS[server.kind], payload, stream, call.model, span=span)
+            async with aclosing(source) as events:
+                async for event in events:
+                    yield event
 
     async def generate(self, server: ServerAddress, call: generation.TextCall) -> AsyncGenerator[ChatEvent]:
         """Run a text completion on ``server``; all else is as with ``chat``."""
         stream = generation.stream(server.kind)
         payload = codec.dumps(generation.payload(server.kind, call))
         path, model = generation.PATHS[server.kind], call.chat.model
-        async with aclosing(self._stream(server, path, payload, stream, model, param="prompt")) as events:
-            async for event in events:
-                yield event
+        with _generating(server, "text_completion", model) as span:
+            source = self._stream(server, path, payload, stream, model, param="prompt", span=span)
+            async with aclosing(source) as events:
+                async for event in events:
+                    yield event
 
     async def embed(self, server: ServerAddress, call: embeddings.EmbeddingCall) -> embeddings.Embeddings:
         """Return the vectors of ``call``'s texts, which go in one request; raises EndpointError."""
-        answer = await self.request_json(
-            server,
-            "POST",
-            embeddings.PATHS[server.kind],
-            embeddings.payload(server.kind, call),
-            timeout=self.timeouts.first_byte,
-            model=call.model,
-            param="input",
-        )
-        return embeddings.parse(server.kind, answer, call)
+        with _generating(server, "embeddings", call.model) as span:
+            answer = await self.request_json(
+                server,
+                "POST",
+                embeddings.PATHS[server.kind],
+                embeddings.payload(server.kind, call),
+                timeout=self.timeouts.first_byte,
+                model=call.model,
+                param="input",
+                span=span,
+            )
+            found = embeddings.parse(server.kind, answer, call)
+            span.tell({"gen_ai.usage.input_tokens": found.prompt_tokens})
+        return found
 
     async def _stream(
-        self, server: ServerAddress, path: str, payload: bytes, stream: Any, model: str, *, param: str = "messages"
+        self,
+        server: ServerAddress,
+        path: str,
+        payload: bytes,
+        stream: Any,
+        model: str,
+        *,
+        span: Span,
+        param: str = "messages",
     ) -> AsyncGenerator[ChatEvent]:
         """Post ``payload`` and yield the events that ``stream`` makes of the answer's lines."""
         first_deadline = asyncio.get_running_loop().time() + self.timeouts.first_byte
-        async with self._response(server, "POST", path, payload, first_deadline) as response:
+        async with self._response(server, "POST", path, payload, first_deadline, span=span) as response:
             if response.status_code >= 400:
                 body = await _error_body(response)
                 raise refusal(server, response.status_code, body, response.headers, model, param=param)
@@ -122,11 +139,15 @@ class UpstreamClient:
             async with aclosing(self._lines(response, server, first_deadline)) as lines:
                 async for line in lines:
                     for event in _understood(stream.feed, line):
+                        if isinstance(event, Finish):
+                            _finished(span, event)
                         started = True
                         yield event
                     if stream.done:
                         return
             for event in stream.end():
+                if isinstance(event, Finish):
+                    _finished(span, event)
                 started = True
                 yield event
             if stream.done:
@@ -147,6 +168,7 @@ class UpstreamClient:
         timeout: float = 10.0,
         model: str = "",
         param: str = "messages",
+        span: Span = NOBODYS,
     ) -> Any:
         """Return the JSON a model server answers to one request; raises EndpointError.
 
@@ -154,7 +176,7 @@ class UpstreamClient:
         """
         deadline = asyncio.get_running_loop().time() + timeout
         payload = None if body is None else codec.dumps(body)
-        async with self._response(server, method, path, payload, deadline) as response:
+        async with self._response(server, method, path, payload, deadline, span=span) as response:
             try:
                 async with asyncio.timeout_at(deadline):
                     content = await response.aread()
@@ -187,7 +209,9 @@ class UpstreamClient:
                 async for line in lines:
                     yield line
 
-    def _request(self, server: ServerAddress, method: str, path: str, payload: bytes | None) -> httpx.Request:
+    def _request(
+        self, server: ServerAddress, method: str, path: str, payload: bytes | None, span: Span
+    ) -> httpx.Request:
         address = server.base_url + path
         url = self._urls.get(address)
         if url is None:
@@ -195,13 +219,22 @@ class UpstreamClient:
         headers = HEADERS if payload is None else HEADERS | {"Content-Type": "application/json"}
         if server.api_key:
             headers = headers | {"Authorization": f"Bearer {server.api_key}"}
+        if trace := span.headers():
+            headers = headers | trace
         return httpx.Request(method, url, headers=headers, content=payload, extensions=self._extensions)
 
     @asynccontextmanager
     async def _response(
-        self, server: ServerAddress, method: str, path: str, payload: bytes | None, deadline: float
+        self,
+        server: ServerAddress,
+        method: str,
+        path: str,
+        payload: bytes | None,
+        deadline: float,
+        *,
+        span: Span = NOBODYS,
     ) -> AsyncIterator[httpx.Response]:
-        request = self._request(server, method, path, payload)
+        request = self._request(server, method, path, payload, span)
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._transport.handle_async_request(request)
@@ -253,6 +286,29 @@ async def server_answers(server: ServerAddress, client: UpstreamClient) -> bool:
     except EndpointError:
         return False
     return True
+
+
+def _generating(server: ServerAddress, operation: str, model: str) -> Span:
+    told = {
+        "gen_ai.operation.name": operation,
+        "gen_ai.provider.name": server.kind.value,
+        "gen_ai.request.model": model,
+        "moe.server": server.name,
+    }
+    return stage("generate", told, calls=True)
+
+
+def _finished(span: Span, finish: Finish) -> None:
+    span.complete()
+    usage = finish.usage
+    if usage:
+        span.tell(
+            {
+                "gen_ai.usage.input_tokens": usage.prompt_tokens,
+                "gen_ai.usage.output_tokens": usage.completion_tokens,
+                "gen_ai.response.finish_reasons": (finish.reason,),
+            }
+        )
 
 
 def _session() -> aiohttp.ClientSession:
@@ -316,6 +372,8 @@ def refusal(
     ``body`` may be Ollama's ``{"error": "text"}``, OpenAI's object, nothing at all, or a proxy's HTML page.
     """
     text = _body_text(body)
+    if server.api_key:  # some say which key they did not like
+        text = text.replace(server.api_key, "…")
     if status in (401, 403):
         logger.error("model server refuses our credentials server=%s status=%s", server.name, status)
         return UpstreamFailed(

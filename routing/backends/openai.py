@@ -51,7 +51,8 @@ def chat_payload(call: ChatCall) -> dict[str, Any]:
     payload: dict[str, Any] = {
         "model": call.model,
         "messages": [
-            _message(message) for message in instructions.instructed(call.messages, instructions.verbosity(request))
+            message_object(message)
+            for message in instructions.instructed(call.messages, instructions.verbosity(request))
         ],
         "stream": True,
         # Always asked for, because every answer is accounted; the client sees it only if it asked too.
@@ -84,7 +85,8 @@ def _thinking(call: ChatCall) -> dict[str, Any]:
     return {"reasoning_effort": effort if think is None else think}
 
 
-def _message(message: Message) -> dict[str, Any]:
+def message_object(message: Message) -> dict[str, Any]:
+    """Return a message as OpenAI's API has it."""
     wire: dict[str, Any] = dict(message.extra)
     wire["role"] = "system" if message.role == "developer" else message.role
     if message.content_is_null:

@@ -139,6 +139,7 @@ class ChatRequest:
     ``n`` is how many answers; each is a call of its own. ``tool_choice`` is "none", "auto", "required" or
     ``{"type": "function", "function": {"name": …}}``. ``metadata`` are a client's labels, which rules may look at, and
     ``explain`` asks for the decision's why in the answer. ``grounding`` is None for a client that says nothing of it.
+    ``preface`` is how many messages at the beginning are no part of the conversation and may change from turn to turn.
     ``ignored`` names what the client sent and nobody here reads.
     """
 
@@ -163,6 +164,7 @@ class ChatRequest:
     metadata: Json = field(default_factory=dict)
     explain: bool = False
     grounding: Grounding | None = None
+    preface: int = 0
     ignored: tuple[str, ...] = field(default=(), compare=False)
 
     @property

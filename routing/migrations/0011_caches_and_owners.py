@@ -27,7 +27,8 @@ class Migration(migrations.Migration):
                     ("semantic", "to the same request and to similar questions"),
                 ],
                 default="",
-                help_text="Only where the client asks for temperature 0, without tools and images, and only to the same key.",
+                help_text="Only where the client asks for temperature 0, without tools and images, and only to the same "
+                "key. Questions and answers are stored for it, also those of keys whose texts are not kept.",
                 max_length=10,
                 verbose_name="answers given again",
             ),
@@ -37,7 +38,7 @@ class Migration(migrations.Migration):
             name="cache_threshold",
             field=models.FloatField(
                 default=0.95,
-                help_text="Cosine similarity of two questions, 0 to 1, from which one's answer is given to the other.",
+                help_text="Cosine similarity of two questions, 0 to 1, from which one's answer is given to the other, if their words agree too.",
                 validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)],
                 verbose_name="least similarity",
             ),

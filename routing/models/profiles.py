@@ -150,13 +150,15 @@ class RoutingProfile(models.Model):
         choices=Cache.choices,
         blank=True,
         default="",
-        help_text="Only where the client asks for temperature 0, without tools and images, and only to the same key.",
+        help_text="Only where the client asks for temperature 0, without tools and images, and only to the same key. "
+        "Questions and answers are stored for it, also those of keys whose texts are not kept.",
     )
     cache_threshold = models.FloatField(
         "least similarity",
         default=0.95,
         validators=_SHARE,
-        help_text="Cosine similarity of two questions, 0 to 1, from which one's answer is given to the other.",
+        help_text="Cosine similarity of two questions, 0 to 1, from which one's answer is given to the other, if their "
+        "words agree too.",
     )
 
     class Meta:

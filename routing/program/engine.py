@@ -28,6 +28,7 @@ from routing.exceptions import (
     UpstreamBusy,
     UpstreamTimedOut,
 )
+from routing.metering import helping
 from routing.pool import Pool, close_shared_pool, shared_pool
 
 TENANT = "router"
@@ -65,12 +66,13 @@ class PoolEngine:
         return answer.response(request.model)
 
     async def _collect(self, decision: Decision, chat: ChatRequest, answer: _Answer) -> None:
-        async with aclosing(self._pool().chat(decision, chat, tenant=TENANT, weight=WEIGHT)) as events:
-            async for event in events:
-                if isinstance(event, Delta):
-                    answer.text += event.content
-                elif isinstance(event, Finish):
-                    answer.finish(event)
+        with helping("routing"):
+            async with aclosing(self._pool().chat(decision, chat, tenant=TENANT, weight=WEIGHT)) as events:
+                async for event in events:
+                    if isinstance(event, Delta):
+                        answer.text += event.content
+                    elif isinstance(event, Finish):
+                        answer.finish(event)
 
     async def aclose(self) -> None:
         """Nothing is held between calls."""

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from routing.metrics import UNSHARED
 from routing.models import RouterProgram
 
 logger = logging.getLogger("routing")
@@ -97,7 +98,7 @@ def run_start(version: RouterProgram, arguments: Sequence[str] = ()) -> None:
     """Compile ``version`` in a process at low priority, which ends with this one."""
     process = subprocess.Popen(
         [
-            *("env", "OMP_NUM_THREADS=1", "nice", "-n", "10"),
+            *(*UNSHARED, "OMP_NUM_THREADS=1", "nice", "-n", "10"),
             *(sys.executable, str(settings.BASE_DIR / "manage.py"), "optimize_router"),
             *("--program", str(version.pk), "--held-by-stdin", *arguments),
         ],

@@ -91,6 +91,37 @@ def test_the_vercel_ai_sdk(served_ollama, ollama):
     assert found == {"text": "Hello.", "streamed": "Hello.", "ran": ["Rome"], "afterwards": "It is sunny."}
 
 
+@needs_node
+def test_the_official_node_sdk_on_responses(served_ollama, ollama):
+    for reply in (HELLO, HELLO, CALL, Reply(content="It is sunny."), Reply(content=["One", "two"], error_after=1)):
+        ollama.reply(reply)
+    assert result(served_ollama, "node", "openai_node_responses.mjs") == {
+        "answer": "Hello.",
+        "streamed": "Hello.",
+        "final": ["completed", "Hello.", True],
+        "called": ["function_call", "weather", {"city": "Rome"}],
+        "afterwards": "It is sunny.",
+        "failed": {"name": "APIError", "code": "upstream_error", "last": "response.failed"},
+    }
+
+
+@needs_node
+def test_the_vercel_ai_sdk_on_responses(served_ollama, ollama):
+    thinking = Reply(thinking=["Hm", "m."], content=["Hel", "lo."])
+    for reply in (HELLO, thinking, CALL, Reply(content="It is sunny."), Reply(content='{"city": "Rome"}')):
+        ollama.reply(reply)
+    found = result(served_ollama, "node", "vercel_ai_responses.mjs")
+    assert found.pop("tokens") > 0
+    assert found == {
+        "text": "Hello.",
+        "streamed": "Hello.",
+        "thought": "Hmm.",
+        "ran": ["Rome"],
+        "afterwards": "It is sunny.",
+        "output": {"city": "Rome"},
+    }
+
+
 @needs_python
 def test_langchain(served_ollama, ollama):
     for reply in (HELLO, CALL, HELLO):

@@ -1,6 +1,7 @@
 """What a request leaves behind."""
 
 import pytest
+from django.db import OperationalError
 
 from gateway import account
 from gateway.account import Account, is_kept
@@ -51,6 +52,24 @@ def ended(made, **fields):
         setattr(done, name, value)
     done.record()
     return done
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "outcome"),
+    [
+        (ZeroDivisionError(), 500, "server_error"),
+        (OperationalError(), 503, "service_unavailable"),
+        (GeneratorExit(), 499, "cancelled"),
+    ],
+)
+def test_an_error_that_nobody_foresaw_is_no_cancellation(kept, error, status, outcome):
+    done = Account(what="completion", request_id="req", caller=Caller(), asked="auto", decision=decision())
+    with pytest.raises(type(error)):
+        try:
+            raise error
+        finally:
+            done.close()
+    assert (done.status, kept.records[0].outcome) == (status, outcome)
 
 
 def test_another_experts_answer_and_the_failures_before_it_are_told(kept):

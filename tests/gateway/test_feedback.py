@@ -77,7 +77,14 @@ def test_a_body_is_an_object(text):
 
 
 def record(**fields):
-    values = {"created_at": timezone.now(), "asked": "auto", "expert": "code", "route": "rule", "key_name": "web"}
+    values = {
+        "created_at": timezone.now(),
+        "asked": "auto",
+        "expert": "code",
+        "route": "rule",
+        "key_name": "web",
+        "key_id": 7,
+    }
     return DecisionRecord(id=ID, **(values | fields))
 
 
@@ -85,10 +92,10 @@ def record(**fields):
 class TestFinding:
     async def test_what_waits_in_this_process_is_written_first(self):
         journal.note(record())
-        assert (await decision_found(ID, Caller(name="web"))).expert == "code"
+        assert (await decision_found(ID, Caller(key_id=7, name="web"))).expert == "code"
 
     async def test_what_another_process_writes_in_a_moment_is_waited_for(self):
-        looking = asyncio.create_task(decision_found(ID, Caller(name="web")))
+        looking = asyncio.create_task(decision_found(ID, Caller(key_id=7, name="web")))
         await asyncio.sleep(0.4)
         assert not looking.done()
         await database_sync_to_async(record().save, thread_sensitive=False)(force_insert=True)
@@ -98,12 +105,12 @@ class TestFinding:
         monkeypatch.setattr(feedback, "WAIT_SECONDS", 0.0)
         await database_sync_to_async(record().save, thread_sensitive=False)(force_insert=True)
         with pytest.raises(DecisionNotFound):
-            await decision_found(ID, Caller(name="other"))
+            await decision_found(ID, Caller(key_id=8, name="web"))
 
     async def test_what_is_no_id_is_not_waited_for(self):
         with pytest.raises(DecisionNotFound):
             async with asyncio.timeout(0.5):
-                await decision_found("dec_nothing", Caller(name="web"))
+                await decision_found("dec_nothing", Caller(key_id=7, name="web"))
 
 
 # Through the whole door

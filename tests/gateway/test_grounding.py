@@ -18,6 +18,8 @@ from gateway.account import Account
 from gateway.auth import Caller, keys
 from gateway.consumers import ChatCompletions
 from gateway.decisions import Decisions
+from gateway.guards.guard import Guards
+from gateway.guards.live import guards
 from gateway.models import ApiKey, key_digest
 from gateway.native import NativeChat, NativeGenerate
 from gateway.sources import _signer
@@ -121,8 +123,11 @@ class Desk:
         self.server, self.monkeypatch = server, monkeypatch
         self.traces, self.records = Traces(), []
         monkeypatch.setattr(account, "traces", self.traces)
-        monkeypatch.setattr(account, "journal", SimpleNamespace(note=self.records.append, rules_hit=list))
+        monkeypatch.setattr(
+            account, "journal", SimpleNamespace(note=lambda record, **_: self.records.append(record), rules_hit=list)
+        )
         monkeypatch.setattr(keys, "_value", {})
+        monkeypatch.setattr(guards, "_value", Guards())
         self.has()
 
     def has(self, *rules, profile=None, **replica):
@@ -165,7 +170,7 @@ class Desk:
 
     @property
     def trace(self):
-        (kept,) = self.traces._waiting
+        ((kept, _),) = self.traces._records
         return kept
 
 

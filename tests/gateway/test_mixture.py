@@ -16,6 +16,8 @@ from gateway import account, library
 from gateway.auth import keys
 from gateway.consumers import ChatCompletions
 from gateway.decisions import Decisions
+from gateway.guards.guard import Guards
+from gateway.guards.live import guards
 from gateway.native import NativeChat, NativeGenerate
 from gateway.surfaces import TextCompletions
 from knowledge.passages import Passage, Retrieval
@@ -53,9 +55,12 @@ class Desk:
 
     def __init__(self, servers, monkeypatch):
         self.servers, self.monkeypatch, self.records = servers, monkeypatch, []
-        monkeypatch.setattr(account, "journal", SimpleNamespace(note=self.records.append, rules_hit=list))
+        monkeypatch.setattr(
+            account, "journal", SimpleNamespace(note=lambda record, **_: self.records.append(record), rules_hit=list)
+        )
         monkeypatch.setattr(account, "traces", SimpleNamespace(note=lambda trace: None))
         monkeypatch.setattr(keys, "_value", {})
+        monkeypatch.setattr(guards, "_value", Guards())
         monkeypatch.setattr(active, "_value", Active(problem="none"))
         self.has()
 
@@ -188,8 +193,8 @@ class TestSynthesis:
         with caplog.at_level(logging.INFO, logger="gateway"):
             answer = await desk.send()
         assert answer.json["usage"] == {"prompt_tokens": 113, "completion_tokens": 10, "total_tokens": 123}
-        [line] = [record.getMessage() for record in caplog.records if record.getMessage().startswith("completion ")]
-        assert "prompt_tokens=113 completion_tokens=10" in line
+        [line] = [record for record in caplog.records if record.getMessage() == "Request processed"]
+        assert (line.kind, line.prompt_tokens, line.completion_tokens) == ("completion", 113, 10)
 
     async def test_usage_in_a_stream(self, desk):
         answer = await desk.send(stream=True, stream_options={"include_usage": True})

@@ -18,6 +18,12 @@ from routing.pool import close_shared_pool
 from tests.scripted import Reply, ScriptedModel, ScriptedServer
 
 
+@pytest.fixture(autouse=True)
+def _nothing_remembered(settings):
+    """What is embedded is embedded here; what is remembered of it has tests of its own."""
+    settings.EMBEDDING_CACHE_ENTRIES = 0
+
+
 def spec(name, **fields):
     return ModelSpec(**({"id": 1, "name": name, "in_process": True, "dimensions": 384, "max_tokens": 254} | fields))
 

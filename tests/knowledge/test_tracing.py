@@ -36,8 +36,8 @@ def test_what_the_database_does_not_take_is_made_so_that_it_does():
 
 
 def test_during_an_outage_they_wait_and_too_many_are_counted(monkeypatch):
-    waiting = Traces()
     monkeypatch.setattr(tracing, "CAPACITY", 3)
+    waiting = Traces()
     for number in range(5):
         waiting.note(trace(f"dec_{number}"))
     assert (len(waiting), waiting.dropped) == (3, 2)

@@ -1,11 +1,15 @@
 """Routing in an installation with two workers: what an administrator changes is heard, and what breaks is survived."""
 
+import json
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from moe_site.banner import LINE
 from tests.conftest import new_data_dir
 from tests.scripted import ScriptedModel, ScriptedServer
 from tests.serving import Served
@@ -25,7 +29,7 @@ def model_server():
 
 @pytest.fixture(scope="module")
 def two_workers(model_server):
-    environment = {"OLLAMA_BASE_URL": model_server.url}
+    environment = {"OLLAMA_BASE_URL": model_server.url, "LOG_FORMAT": "json"}
     running = Served(new_data_dir(), "--port", "0", "--workers", "2", environment=environment).start()
     yield running
     running.stop()
@@ -77,6 +81,40 @@ def test_rules_made_reordered_and_disabled_are_heard_by_every_worker(two_workers
     assert seconds_until(two_workers, {("math", "rule")}) < 2
     change(two_workers, "R.objects.filter(name='Cats').delete()")
     assert seconds_until(two_workers, {("writing", "classifier")}) < 2
+
+
+def figures(served):
+    """Return the sum of each figure that whichever worker is asked tells, by its name and kind of process or door."""
+    told = Counter()
+    for family in text_string_to_metric_families(served.http().get("/metrics").text):
+        for sample in family.samples:
+            told[sample.name, sample.labels.get("kind") or sample.labels.get("door", "")] += sample.value
+    return told
+
+
+def test_any_worker_tells_the_figures_of_all_and_keeps_those_of_the_dead(two_workers):
+    counted, serving = ("moe_requests_total", "decision"), ("moe_processes", "web")
+    before = figures(two_workers)[counted]
+    decisions(two_workers)
+    assert [figures(two_workers)[counted] for _ in range(6)] == [before + ANSWERS] * 6
+    two_workers.child("moe_site.worker").kill()
+    deadline = time.monotonic() + 20
+    while figures(two_workers)[serving] != 1:  # what it was doing is taken out of the sums
+        assert time.monotonic() < deadline
+    while figures(two_workers)[serving] != 2:
+        assert time.monotonic() < deadline
+    assert figures(two_workers)[counted] == before + ANSWERS
+    assert figures(two_workers)["moe_processes", "ingestion"] == 1
+
+
+def test_all_processes_write_one_object_a_line(two_workers):
+    decisions(two_workers)
+    written = two_workers.output().partition(LINE)
+    lines = [json.loads(line) for line in (written[0] + written[2].rpartition(LINE)[2]).splitlines() if line]
+    requests = [line for line in lines if line.get("kind") == "decision"]
+    assert len({line["request_id"] for line in requests}) == len(requests) >= ANSWERS
+    assert {"key", "model", "expert", "route", "tokens", "latency_ms", "status"} <= requests[-1].keys()
+    assert two_workers.api_key not in "".join(map(str, lines))
 
 
 def test_a_corrupt_classifier_and_dead_model_servers_cost_no_decision(two_workers, model_server):

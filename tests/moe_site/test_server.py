@@ -1,4 +1,4 @@
-"""What daphne does with bodies that are too large: they are refused before they are there."""
+"""What daphne does with requests that are too large or too slow: they are refused before they are there."""
 
 import socket
 import time
@@ -18,7 +18,8 @@ LIMIT = 1_000_000
 @pytest.fixture(scope="module")
 def narrow():
     """An installation that takes bodies of a million bytes."""
-    running = Served(new_data_dir(), environment={"MAX_BODY_BYTES": str(LIMIT)}).start()
+    limits = {"MAX_BODY_BYTES": str(LIMIT), "BODY_TIMEOUT_SECONDS": "1"}
+    running = Served(new_data_dir(), environment=limits).start()
     yield running
     running.stop()
 
@@ -84,3 +85,90 @@ def test_one_that_just_fits_is_read(narrow):
 def test_forms_of_people_are_held_to_it_too(narrow):
     answer = httpx.post(f"{narrow.url}/admin/login/", files={"file": ("x", b"x" * LIMIT)})
     assert answer.status_code == 413
+
+
+# --- slow requests ---------------------------------------------------------------------------------------------
+
+
+def trickled(served, beginning, piece, *, every=0.2, most=12.0):
+    """Send ``beginning`` and then ``piece`` again and again; return what comes back, and after how many seconds."""
+    address = urlsplit(served.url)
+    started = time.monotonic()
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(beginning)
+        connection.settimeout(every)
+        while time.monotonic() - started < most:
+            try:
+                answer = connection.recv(65536)
+            except TimeoutError:
+                connection.sendall(piece)
+            else:
+                return answer, time.monotonic() - started
+    raise AssertionError("nothing came back")
+
+
+@pytest.mark.parametrize(
+    ("beginning", "piece"),
+    [
+        (["Content-Length: 500000"], b"x"),
+        (["Transfer-Encoding: chunked"], b"1\r\nx\r\n"),
+    ],
+)
+def test_a_body_that_trickles_in_is_refused(narrow, beginning, piece):
+    answer, seconds = trickled(narrow, head(narrow, *beginning, path="/v1/chat/completions"), piece)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in answer
+    assert seconds < 6
+
+
+def test_headers_that_never_end_are_refused(narrow):
+    answer, _ = trickled(narrow, b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n", b"X-A: b\r\n")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_headers_that_are_too_large_are_refused(narrow):
+    line = b"GET /health/live HTTP/1.1\r\n"
+    many = line + b"".join(b"X-%d: %s\r\n" % (number, b"b" * 1000) for number in range(40))
+    assert spoken(narrow, many, until=b"\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert spoken(narrow, line + b"X-A: " + b"b" * 20_000) == b""
+
+
+def test_one_that_is_slow_but_steady_is_read(narrow):
+    body = b" " * 600_000
+    pieces = [body[start : start + 100_000] for start in range(0, len(body), 100_000)]
+
+    def slowly():
+        for piece in pieces:
+            time.sleep(0.7)
+            yield piece
+
+    answer = narrow.http().post("/v1/rag/ingest", content=slowly())
+    assert answer.status_code == 400  # for what is in it
+
+
+def test_slow_ones_keep_nobody_from_being_answered(narrow):
+    address = urlsplit(narrow.url)
+    waiting = [socket.create_connection((address.hostname, address.port)) for _ in range(200)]
+    for connection in waiting:
+        connection.sendall(head(narrow, "Content-Length: 1000") + b"x")
+    started = time.monotonic()
+    assert narrow.http().get("/health/live").status_code == 200
+    assert time.monotonic() - started < 2
+    for connection in waiting:
+        connection.close()
+
+
+def test_a_websocket_is_a_request_like_any_other(narrow):
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: eA==")
+    asked = head(narrow, *upgrade, path="/health/live").replace(b"POST", b"GET")
+    answer = spoken(narrow, asked, until=b"}")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    output = narrow.output()
+    assert "Traceback" not in output, output[output.index("Traceback") :][:3000]
+
+
+def test_every_answer_forbids_guessing_what_it_is(narrow):
+    for path in ("/health/live", "/v1/models", "/v1/chat/completions", "/api/version", "/nothing", "/admin/login/"):
+        answer = httpx.get(narrow.url + path)
+        assert answer.headers["x-content-type-options"] == "nosniff", path
+        assert answer.headers["referrer-policy"] == "same-origin", path

@@ -31,6 +31,7 @@ FORM = {
     "answers_while_loading": "unknown",
     "text_only": "unknown",
     "log_share": "100",
+    "cache_threshold": "0.95",
 }
 
 

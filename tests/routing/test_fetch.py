@@ -218,7 +218,24 @@ async def test_what_is_allowed_is_fetched(site):
     assert "Cookie" not in site.headers[0]
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f.1", "2130706433", "0", "127.1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "127.0.0.1",
+        "127.0.0.1.",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::1]",
+        "0x7f.1",
+        "0x7f000001",
+        "0177.0.0.1",
+        "017700000001",
+        "2130706433",
+        "0",
+        "127.1",
+    ],
+)
 async def test_this_machine_is_out_of_reach_under_every_name(site, name):
     with pytest.raises(FetchFailed):
         await Fetcher(Allowed(), limits=QUICK).fetch(site.url.replace("127.0.0.1", name) + "/cat.png")

@@ -194,7 +194,7 @@ def test_one_that_cannot_be_stored_does_not_take_the_others_with_it(journal, cap
 
 
 def test_what_does_not_fit_is_counted_and_told_once_a_minute(journal, monkeypatch, caplog):
-    monkeypatch.setattr(module, "CAPACITY", 3)
+    monkeypatch.setattr(journal, "capacity", 3)
     for number in range(8):
         journal.note(record(number))
     assert (len(journal), journal.dropped) == (3, 5)
@@ -206,12 +206,12 @@ def test_what_does_not_fit_is_counted_and_told_once_a_minute(journal, monkeypatc
 
 
 def test_long_prompts_do_not_fill_the_memory(journal, monkeypatch):
-    monkeypatch.setattr(module, "CAPACITY_CHARACTERS", 1000)
+    monkeypatch.setattr(journal, "characters", 1000)
     for number in range(3):
-        journal.note(record(number, prompt="x" * 400))
+        journal.note(record(number, prompt="x" * 400), characters=400)
     assert (len(journal), journal.dropped) == (2, 1)
     records_flush()
-    journal.note(record(3, prompt="x" * 900))
+    journal.note(record(3, prompt="x" * 900), characters=900)
     assert journal.dropped == 1
 
 

@@ -27,6 +27,7 @@ class Completion:
         said += 8 * sum(len(piece.tool_calls) for piece in self._pieces)
         used = prompt if reply.prompt_tokens is None else reply.prompt_tokens
         made = said if reply.completion_tokens is None else reply.completion_tokens
+        self.counts = used, made
         self._usage = {
             "completion_tokens": made,
             "prompt_tokens": used,

@@ -42,6 +42,7 @@ class Exchange:
     streamed: bool = False
     early_headers: bool = False  # llama.cpp opens the stream before the first token, Ollama with it
     pause: float = 0.0  # seconds that generating takes when nothing is streamed
+    counts: tuple[int, int] = (0, 0)  # tokens read and written, if it comes to its end
     on_loaded: Callable[[], None] | None = None
     on_finished: Callable[[], None] | None = None
 
@@ -61,6 +62,7 @@ def whole(
     status: int = 200,
     content_type: str = JSON,
     pause: float = 0.0,
+    counts: tuple[int, int] = (0, 0),
     on_loaded: Callable[[], None] | None = None,
     on_finished: Callable[[], None] | None = None,
 ) -> Exchange:
@@ -72,6 +74,7 @@ def whole(
         status=status,
         content_type=content_type,
         pause=pause,
+        counts=counts,
         on_loaded=on_loaded,
         on_finished=on_finished,
     )
@@ -177,6 +180,7 @@ async def play(
     """Send an answer to its scripted end, which may be a cut or a silence."""
     reply = exchange.reply
     wire = Wire(request, exchange, recorded, keep_alive=keep_alive)
+    recorded.counts = exchange.counts
     await asyncio.sleep(reply.load_delay)
     if exchange.on_loaded:
         exchange.on_loaded()
@@ -187,6 +191,7 @@ async def play(
         await wire.write(exchange.error)
     elif not (reply.end_without_done and exchange.streamed):
         await wire.write(exchange.ending if exchange.pieces else exchange.opening + exchange.ending)
+        recorded.told_counts = True
     if exchange.on_finished:
         exchange.on_finished()
     await wire.end()

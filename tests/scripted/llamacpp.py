@@ -97,7 +97,7 @@ def embeddings(shelf: Shelf, script: Script, recorded: Recorded) -> Exchange:
         "usage": {"prompt_tokens": used, "total_tokens": used},
         "data": [_embedding(place, vector, encoding) for place, vector in enumerate(vectors)],
     }
-    return whole(dump(answer), reply=reply)
+    return whole(dump(answer), reply=reply, counts=(used, 0))
 
 
 def _complete(request: Mapping[str, Any], reply: Reply, model: ScriptedModel, prompt: int, *, chat: bool) -> Exchange:
@@ -109,7 +109,7 @@ def _complete(request: Mapping[str, Any], reply: Reply, model: ScriptedModel, pr
         return whole(dump(error(500, reply.error)), reply=reply, status=500, pause=generation_time(reply))
     writer = Completion(request, reply, model, prompt, chat=chat)
     if not streamed:
-        return whole(dump(writer.whole()), reply=reply, pause=generation_time(reply))
+        return whole(dump(writer.whole()), reply=reply, pause=generation_time(reply), counts=writer.counts)
     return Exchange(
         pieces=tuple(_event(delta) for delta in writer.deltas()),
         reply=reply,
@@ -119,6 +119,7 @@ def _complete(request: Mapping[str, Any], reply: Reply, model: ScriptedModel, pr
         ending=b"".join(_event(chunk) for chunk in writer.last()) + b"data: [DONE]\n\n",
         streamed=True,
         early_headers=True,
+        counts=writer.counts,
     )
 
 

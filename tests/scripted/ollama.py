@@ -71,7 +71,7 @@ def embed(shelf: Shelf, script: Script, recorded: Recorded) -> Exchange:
         spent = _metrics(reply, total if reply.prompt_tokens is None else reply.prompt_tokens, 0)
         kept = ("total_duration", "load_duration", "prompt_eval_count")
         answer |= {key: value for key, value in spent.items() if key in kept}
-    return whole(dump(answer), reply=reply, on_loaded=work.load, on_finished=work.release)
+    return whole(dump(answer), reply=reply, counts=_counts(answer), on_loaded=work.load, on_finished=work.release)
 
 
 @dataclass(slots=True)
@@ -159,6 +159,7 @@ def _generate(work: _Work, reply: Reply, *, chat: bool) -> Exchange:
         return whole(dump({"error": reply.error}), reply=reply, status=500, pause=generation_time(reply))
     pieces = reply.pieces()
     done = _done(work, reply, pieces)
+    counts = _counts(done)
     probable = _logprobs(work, reply)
     if not work.streamed:
         if reply.end_without_done:
@@ -168,6 +169,7 @@ def _generate(work: _Work, reply: Reply, *, chat: bool) -> Exchange:
             dump(answer),
             reply=reply,
             pause=generation_time(reply),
+            counts=counts,
             on_loaded=work.load,
             on_finished=work.release,
         )
@@ -185,6 +187,7 @@ def _generate(work: _Work, reply: Reply, *, chat: bool) -> Exchange:
         error=dump({"error": reply.error}) + b"\n",
         ending=dump(trailer) + b"\n",
         streamed=True,
+        counts=counts,
         on_loaded=work.load,
         on_finished=work.release,
     )
@@ -225,6 +228,10 @@ def _done(work: _Work, reply: Reply, pieces: Sequence[Piece]) -> dict[str, objec
     prompt = work.prompt if reply.prompt_tokens is None else reply.prompt_tokens
     completion = said if reply.completion_tokens is None else reply.completion_tokens
     return {"done": True, **reason, **_metrics(reply, prompt, completion)}
+
+
+def _counts(done: Mapping[str, Any]) -> tuple[int, int]:
+    return done.get("prompt_eval_count", 0), done.get("eval_count", 0)
 
 
 def _metrics(reply: Reply, prompt: int, completion: int) -> dict[str, int]:

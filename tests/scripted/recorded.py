@@ -26,6 +26,8 @@ class Recorded:
     received_at: float = field(default_factory=time.monotonic)
     status: int | None = None  # None until headers are sent
     pieces_sent: int = 0
+    counts: tuple[int, int] = (0, 0)  # tokens read and written, if the answer came to its end
+    told_counts: bool = False  # it did, and the client was told
     finished_at: float | None = None  # the reply was sent to its scripted end, faults included
     disconnected: bool = False  # the client went away before that
     disconnected_at: float | None = None
@@ -36,6 +38,13 @@ class Recorded:
         """Tell whether it only has a model loaded or unloaded, as Ollama understands one without content."""
         content = _CONTENT.get(self.path)
         return content is not None and isinstance(self.json, dict) and not self.json.get(content)
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """The tokens that were read and written; of an answer that was cut short each piece sent is one."""
+        if self.told_counts:
+            return self.counts
+        return (self.counts[0], self.pieces_sent) if self.pieces_sent and self.counts[0] else (0, 0)
 
     @property
     def closed(self) -> bool:

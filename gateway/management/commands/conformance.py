@@ -7,7 +7,7 @@ from gateway.conformance import markdown
 
 
 class Command(BaseCommand):
-    help = "Write docs/conformance.md: what becomes of every parameter of a chat completion."
+    help = "Write docs/conformance.md: what becomes of every parameter of chat completions and of responses."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,53 +1,19 @@
-"""Misconfiguration found at start. Ids are stable; each hint names the variable to change."""
+"""Whether there is a database that can be used."""
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 from django.db.utils import DatabaseError
 
 POSTGRES_MINIMUM = 14  # Django 5.2's own
 PGVECTOR_MINIMUM = (0, 8, 0)  # iterative index scans
+SERVER = "database-server"
+"""Tag of what must be right before there are tables."""
 
 
-@register()
-def check_settings(**_: Any) -> list[CheckMessage]:
-    errors: list[CheckMessage] = []
-    if settings.EMBEDDED_MODELS not in ("auto", "on", "off"):
-        errors.append(
-            Error(
-                f"EMBEDDED_MODELS is '{settings.EMBEDDED_MODELS}'.",
-                hint="Set EMBEDDED_MODELS to auto, on or off.",
-                id="moe_site.E001",
-            )
-        )
-    for url in settings.OLLAMA_BASE_URL:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            errors.append(
-                Error(
-                    f"OLLAMA_BASE_URL holds '{url}', which is no address.",
-                    hint="Set OLLAMA_BASE_URL to addresses such as http://127.0.0.1:11434, separated by commas.",
-                    id="moe_site.E002",
-                )
-            )
-    for name in (
-        "UPSTREAM_CONNECT_TIMEOUT",
-        "UPSTREAM_FIRST_BYTE_TIMEOUT",
-        "UPSTREAM_IDLE_TIMEOUT",
-        "MAX_BODY_BYTES",
-    ):
-        if getattr(settings, name) <= 0:
-            errors.append(
-                Error(f"{name} is not positive.", hint=f"Set {name} to a number above 0.", id="moe_site.E003")
-            )
-    return errors
-
-
-@register(Tags.database)
+@register(Tags.database, SERVER)
 def check_database(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Check the server's version and that pgvector is there; run by `serve` and `check --database default`."""
     errors: list[CheckMessage] = []

@@ -1,0 +1,34 @@
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from gateway.management.keynames import duration, key_beginning
+from routing.exceptions import EndpointError
+
+
+class Command(BaseCommand):
+    help = (
+        "Give an API key a new text and print that, alone on the last line: it is not shown again. The text it had "
+        "works on for a while, so that its users can be changed one by one."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("prefix", help="how the key begins, as list_api_keys shows it")
+        parser.add_argument(
+            "--overlap",
+            type=duration,
+            default=timedelta(hours=24),
+            help="how long the former text works, as 30m, 24h or 7d; 0: no longer (default: 24h)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        key, overlap = key_beginning(options["prefix"]), options["overlap"]
+        former = key.prefix
+        try:
+            text = key.rotate(overlap)
+        except EndpointError as error:
+            raise CommandError(error.message) from error
+        until = f"until {key.previous_until:%Y-%m-%d %H:%M %Z}" if key.previous_until else "no longer"
+        self.stderr.write(f"The key of {key.name} has a new text; {former}… works {until}.")
+        self.stdout.write(text)

@@ -1,0 +1,1 @@
+"""What requests took: records, their sums, and what clients and administrators see of them."""

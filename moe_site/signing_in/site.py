@@ -1,0 +1,65 @@
+"""The admin, for those who proved who they are: by a password, and by a code where they have an authenticator."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+
+CODE = "code"
+ENROLMENT = "enrolment"
+
+
+class Site(AdminSite):
+    def has_permission(self, request: HttpRequest) -> bool:
+        return super().has_permission(request) and not missing(request)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        from moe_site.signing_in import views  # it needs models, which are there only later than this module
+
+        return [
+            path("login/code/", views.CodeStep.as_view(site=self), name="login_code"),
+            path("second-factor/", views.second_factor, {"site": self}, name="second_factor"),
+            path("logout/", self.logout, name="logout"),  # for those too who have not proved everything yet
+            *super().get_urls(),
+        ]
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        from moe_site.signing_in import views
+
+        if request.method == "GET" and super().has_permission(request):
+            return HttpResponseRedirect(self._next_page(request))
+        context = {
+            **self.each_context(request),
+            "title": "Log in",
+            "subtitle": None,
+            "app_path": request.get_full_path(),
+            "username": request.user.get_username(),
+            "next": reverse("admin:index"),
+            **(extra_context or {}),
+        }
+        return views.PasswordStep.as_view(extra_context=context)(request)  # type: ignore[return-value]
+
+    def _next_page(self, request: HttpRequest) -> str:
+        from moe_site.signing_in import views
+
+        if (step := missing(request)) == CODE:
+            return views.code_page(request, request.user, request.session["_auth_user_backend"])
+        return reverse("admin:second_factor" if step else "admin:index")
+
+
+def missing(request: HttpRequest) -> str:
+    """Return what whoever is logged in still has to do before the admin is theirs: CODE, ENROLMENT or ""."""
+    from moe_site.signing_in.factor import has_factor
+    from moe_site.signing_in.views import PROVED
+
+    if request.session.get(PROVED) == request.user.pk:
+        return ""
+    if not hasattr(request, "_missing_step"):
+        required = ENROLMENT if settings.ADMIN_TOTP == "required" else ""
+        request._missing_step = CODE if has_factor(request.user) else required  # type: ignore[attr-defined, arg-type]
+    return str(request._missing_step)  # type: ignore[attr-defined]

@@ -1,0 +1,207 @@
+"""The admin's pages of keys and of groups of them, in process."""
+
+import html
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from gateway.auth import load
+from gateway.models import ApiKey, KeyGroup, KeyUse, key_digest
+from gateway.policy import Scope
+from tests.knowledge.rows import collection_of
+
+pytestmark = pytest.mark.django_db
+
+KEYS, GROUPS = "/admin/gateway/apikey/", "/admin/gateway/keygroup/"
+FORM = {"name": "app", "priority": "normal"}
+
+
+def shown_key(response):
+    """Return the text of a key that a page shows."""
+    return re.search(r"<code[^>]*>(sk-moe-[^<]+)</code>", response.content.decode())[1]
+
+
+def told(response):
+    """Return what a page says, as text."""
+    return html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+class TestMaking:
+    def test_a_key_is_shown_once_and_is_nowhere_else(self, admin_client, caplog):
+        answer = admin_client.post(f"{KEYS}add/", FORM)
+        text = shown_key(answer)
+        assert "no-store" in answer.headers["Cache-Control"]
+        assert load()[key_digest(text)].name == "app"
+        row = ApiKey.objects.get()
+        secret = text[len(row.prefix) :]
+        pages = [admin_client.get(path).content.decode() for path in (KEYS, f"{KEYS}{row.pk}/change/", "/admin/")]
+        history = [f"{one.change_message} {one.object_repr}" for one in LogEntry.objects.all()]
+        sessions = [str(one.get_decoded()) for one in Session.objects.all()]
+        assert [where for where in (*pages, *history, *sessions, caplog.text) if secret in where] == []
+        assert row.digest not in "".join(pages)
+
+    def test_a_policy_is_given_one_line_for_each(self, admin_client):
+        form = FORM | {
+            "group": "staff",
+            "scopes": ["chat", "knowledge"],
+            "allowed_models": "auto\r\n coding \r\n\r\nauto",
+            "allowed_collections": "handbook: read\nteam-*: write",
+            "allowed_addresses": "10.0.0.0/8\n::1",
+            "tokens_per_day": "1000",
+        }
+        text = shown_key(admin_client.post(f"{KEYS}add/", form))
+        (policy,) = load()[key_digest(text)].policies
+        assert policy.scopes == {Scope.CHAT, Scope.KNOWLEDGE}
+        assert policy.models == ("auto", "coding")
+        assert [pattern for pattern, _ in policy.collections] == ["handbook", "team-*"]
+        assert [str(one) for one in policy.networks] == ["10.0.0.0/8", "::1/128"]
+        assert policy.limits.tokens_per_day == 1000
+
+    @pytest.mark.parametrize(
+        ("field", "lines", "says"),
+        [
+            ("allowed_collections", "handbook: read\nteam: look", "“team: look” must end with read, write or manage."),
+            ("allowed_collections", "two words: read", "“two words: read” names no collection."),
+            ("allowed_addresses", "10.0.0.0/8\nthe office", "“the office” is no address and no network"),
+            ("scopes", "everything", "everything is not one of the available choices"),
+            ("tokens_per_day", "0", "greater than or equal to 1"),
+            ("cost_per_day", "-1", "not less than 0"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_with_a_reason(self, admin_client, field, lines, says):
+        answer = admin_client.post(f"{KEYS}add/", FORM | {field: lines})
+        assert says in told(answer)
+        assert not ApiKey.objects.exists()
+
+    def test_what_is_about_nothing_is_told_and_kept(self, admin_client):
+        row, _ = ApiKey.objects.issue(name="app")
+        form = FORM | {"allowed_models": "auto\nlama3", "allowed_collections": "handbuch: read"}
+        answer = admin_client.post(f"{KEYS}{row.pk}/change/", form, follow=True)
+        assert "No model is called lama3 at the moment." in told(answer)
+        assert "No collection is called handbuch at the moment." in told(answer)
+        assert "No model is called auto" not in told(answer)
+        row.refresh_from_db()
+        assert row.allowed_models == ["auto", "lama3"]
+
+
+class TestPage:
+    def test_it_says_what_the_key_may_do_with_what_there_is(self, admin_client):
+        collection_of("handbook", everyone=3)
+        collection_of("team-a", everyone=1)
+        collection_of("wages", everyone=0)
+        KeyGroup.objects.create(name="staff", requests_per_minute=100, allowed_addresses=["10.0.0.0/8"])
+        row, _ = ApiKey.objects.issue(
+            name="app",
+            group="staff",
+            scopes=["chat", "knowledge"],
+            allowed_models=["auto-*"],
+            allowed_collections=["*: write"],
+            tokens_per_day=5000,
+        )
+        page = told(admin_client.get(f"{KEYS}{row.pk}/change/"))
+        for words in (
+            "Scopes  chat, knowledge ",
+            "Models  auto-fast, auto-best, auto-cheap ",
+            "handbook (write), team-a (read)",
+            "those of the group “staff” together  10.0.0.0/8",
+            "Limits, its own  5,000 tokens a day",
+            "Limits, those of the group “staff” together  100 requests a minute",
+        ):
+            assert words in page, words
+        assert "wages" not in page
+
+    def test_the_list_tells_state_and_last_use_and_is_filtered(self, admin_client, admin_user):
+        row, _ = ApiKey.objects.issue(name="used", owner=admin_user)
+        KeyUse.objects.create(key=row, last_used_at=timezone.now(), last_address="10.1.2.3")
+        ApiKey.objects.issue(name="lapsed", expires_at=timezone.now())
+        ApiKey.objects.issue(name="gone")[0].revoke()
+        page = told(admin_client.get(KEYS))
+        assert "from 10.1.2.3" in page
+        assert "never" in page
+        for state, name in (("active", "used"), ("expired", "lapsed"), ("revoked", "gone")):
+            found = admin_client.get(KEYS, {"state": state}).context["cl"].queryset
+            assert [one.name for one in found] == [name]
+        assert [one.name for one in admin_client.get(KEYS, {"q": "admin"}).context["cl"].queryset] == ["used"]
+
+    def test_the_list_asks_the_database_as_often_for_many_keys(self, admin_client, django_assert_max_num_queries):
+        for number in range(30):
+            ApiKey.objects.issue(name=str(number), group=str(number))
+        with django_assert_max_num_queries(20):
+            admin_client.get(KEYS)
+
+
+class TestRotating:
+    def test_the_new_text_is_shown_once(self, admin_client):
+        row, former = ApiKey.objects.issue(name="app")
+        assert "stays the same key" in told(admin_client.get(f"{KEYS}{row.pk}/rotate/"))
+        answer = admin_client.post(f"{KEYS}{row.pk}/rotate/", {"hours": "1"})
+        text, known = shown_key(answer), load()
+        assert "no-store" in answer.headers["Cache-Control"]
+        assert {known[key_digest(one)].key_id for one in (former, text)} == {row.pk}
+        assert known[key_digest(former)].expires_at - timezone.now() <= timedelta(hours=1)
+        page = admin_client.get(f"{KEYS}{row.pk}/change/").content.decode()
+        assert f"{row.prefix}…, the one before, works until" in page
+        assert text not in page
+        assert text[20:] not in str([one.change_message for one in LogEntry.objects.all()])
+
+    def test_looking_at_the_page_changes_nothing(self, admin_client):
+        row, text = ApiKey.objects.issue(name="app")
+        admin_client.get(f"{KEYS}{row.pk}/rotate/")
+        admin_client.post(f"{KEYS}{row.pk}/rotate/", {"hours": "3"})  # none of the choices
+        assert key_digest(text) in load()
+        assert ApiKey.objects.get().previous_digest is None
+
+    def test_what_works_no_more_gets_none(self, admin_client):
+        row, _ = ApiKey.objects.issue(name="app")
+        row.revoke()
+        answer = admin_client.post(f"{KEYS}{row.pk}/rotate/", {"hours": "1"}, follow=True)
+        assert "a new text would not work either" in told(answer)
+
+    @pytest.mark.parametrize(("permission", "status"), [("view_apikey", 403), ("change_apikey", 200)])
+    def test_it_takes_the_right_to_change(self, client, django_user_model, permission, status):
+        user = django_user_model.objects.create_user("ada", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename=permission))
+        client.force_login(user)
+        row, _ = ApiKey.objects.issue(name="app", group="staff")
+        assert client.get(f"{KEYS}{row.pk}/rotate/").status_code == status
+        assert client.get(f"{KEYS}{row.pk}/change/").status_code == 200
+
+    def test_revoking_several(self, admin_client):
+        rows = [ApiKey.objects.issue(name=name)[0] for name in "ab"]
+        form = {"action": "revoke", "_selected_action": [row.pk for row in rows]}
+        assert "2 keys revoked" in told(admin_client.post(KEYS, form, follow=True))
+        assert load() == {}
+
+
+class TestGroups:
+    def test_those_that_stand_on_keys_without_rules_are_offered(self, admin_client):
+        KeyGroup.objects.create(name="staff")
+        for group in ("staff", "R & D", ""):
+            ApiKey.objects.issue(name="app", group=group)
+        page = admin_client.get(GROUPS).content.decode()
+        assert f'<a href="{GROUPS}add/?name=R%20%26%20D">R &amp; D</a>' in page
+        assert "?name=staff" not in page
+        offered = admin_client.get(f"{GROUPS}add/?name=R%20%26%20D").content.decode()
+        assert 'value="R &amp; D"' in offered
+        assert '<option value="R &amp; D">' in offered
+        groups = admin_client.get(f"{KEYS}add/").content.decode()
+        assert '<option value="staff">' in groups
+
+    def test_its_policy_holds_for_its_keys(self, admin_client):
+        _, text = ApiKey.objects.issue(name="app", group="staff")
+        admin_client.post(f"{GROUPS}add/", {"name": "staff", "scopes": ["chat"], "requests_per_minute": "5"})
+        caller = load()[key_digest(text)]
+        assert [policy.subject for policy in caller.policies] == [f"key:{caller.key_id}", "group:staff"]
+        assert not caller.may(Scope.EMBEDDINGS)
+        page = told(admin_client.get(GROUPS))
+        assert "5 requests a minute" in page
+
+    def test_wrong_lines_are_refused_here_too(self, admin_client):
+        answer = admin_client.post(f"{GROUPS}add/", {"name": "staff", "allowed_collections": "x: y"})
+        assert "must end with read, write or manage" in told(answer)
+        assert not KeyGroup.objects.exists()

@@ -1,0 +1,165 @@
+"""The admin's pages of usage: a list that stays quick, charts, files for spreadsheets, texts behind a permission."""
+
+import csv
+import datetime as dt
+import io
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.utils import timezone
+
+from gateway.models import ApiKey, Exchange, UsageHour, UsageRecord
+from gateway.usage.charts import MEASURES, OTHERS, chart, names_of, times_between
+from gateway.usage.csvfile import lines
+from gateway.usage.journal import UsageJournal
+from tests.gateway.test_usage_journal import record
+
+pytestmark = pytest.mark.django_db(transaction=True)
+RECORDS, HOURS, TEXTS = (f"/admin/gateway/{name}/" for name in ("usagerecord", "usagehour", "exchange"))
+
+
+@pytest.fixture
+def boss(client):
+    client.force_login(User.objects.create_superuser("boss"))
+    return client
+
+
+def noted(*records):
+    journal = UsageJournal()
+    for one in records:
+        journal.note(one)
+    journal.flush()
+
+
+def test_the_list_has_filters_and_finds_by_id(boss):
+    key, _ = ApiKey.objects.issue(name="laptop")
+    noted(
+        record(1, key_id=key.pk, expert="alpha"),
+        record(2, expert="beta", status=502, outcome="upstream_error"),
+        record(3, status=499, is_cancelled=True, is_estimated=True),
+    )
+    assert b"3 requests" in boss.get(RECORDS).content
+    for query, count in (
+        ("key=" + str(key.pk), 1),
+        ("ended=failed", 1),
+        ("ended=cancelled", 1),
+        ("q=r2", 1),
+        ("q=r", 0),
+    ):
+        assert f"{count} request".encode() in boss.get(f"{RECORDS}?{query}").content, query
+    assert boss.get(f"{RECORDS}?key=x").status_code in (200, 302)
+    page = boss.get(f"{RECORDS}{UsageRecord.objects.get(request_id='r1').pk}/change/")
+    assert b"neither its decision nor its texts were kept" in page.content
+
+
+def test_a_page_of_the_list_does_not_count_all_records(boss, django_assert_max_num_queries):
+    noted(*map(record, range(120)))
+    with django_assert_max_num_queries(12):
+        assert boss.get(RECORDS).status_code == 200
+
+
+def test_records_cannot_be_changed(boss):
+    noted(record(1))
+    pk = UsageRecord.objects.get().pk
+    assert boss.post(f"{RECORDS}{pk}/change/", {"cost": "0"}).status_code == 403
+    assert boss.post(f"{RECORDS}{pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_a_file_for_spreadsheets_has_no_formulas(boss):
+    noted(record(1, asked='=HYPERLINK("http://evil.example")', key_name="@sum"), record(2))
+    answer = boss.post(
+        RECORDS, {"action": "as_csv", "_selected_action": list(UsageRecord.objects.values_list("pk", flat=True))}
+    )
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    assert (rows[0]["asked"], rows[0]["key_name"]) == ('\'=HYPERLINK("http://evil.example")', "'@sum")
+    assert (rows[1]["asked"], rows[1]["cost"]) == ("auto", "0.00000125")
+
+
+def test_numbers_below_nought_stay_numbers():
+    assert b"".join(lines(["a"], [[-1.5], ["-1"], ["+x"], [None]])) == b"a\r\n-1.5\r\n'-1\r\n'+x\r\n\"\"\r\n"
+
+
+def test_charts_show_hours_and_days_by_whatever_is_chosen(boss):
+    now = timezone.now()
+    noted(record(1, created_at=now), record(2, created_at=now - dt.timedelta(days=5), expert="<b>bold</b>"))
+    for query in ("", "?days=1&by=key", "?days=30&by=kind", "?days=nonsense&by=colour"):
+        page = boss.get(HOURS + query)
+        assert page.status_code == 200
+        assert b"<rect" in page.content
+        assert b"<script" not in page.content.partition(b'id="content"')[2]
+    assert b"<b>bold" not in boss.get(HOURS).content
+    assert b"&lt;b&gt;bold" in boss.get(HOURS).content
+    sums = b"".join(boss.get(f"{HOURS}?format=csv").streaming_content).decode()
+    assert len(sums.splitlines()) == 3
+
+
+def test_who_may_not_see_usage_does_not(client):
+    client.force_login(User.objects.create_user("clerk", is_staff=True))
+    assert [client.get(path).status_code for path in (RECORDS, HOURS, TEXTS)] == [403, 403, 403]
+
+
+def test_texts_are_for_those_with_the_permission_and_can_be_deleted(client):
+    key, _ = ApiKey.objects.issue(name="laptop")
+    request = {"messages": [{"role": "user", "content": "How <i>are</i>\nyou?"}]}
+    answer = {"message": {"role": "assistant", "content": "Fine."}, "finish_reason": "stop"}
+    Exchange.objects.create(
+        id="dec_1",
+        created_at=timezone.now(),
+        what="completion",
+        key=key,
+        request_id="r",
+        because="key",
+        request=request,
+        answer=answer,
+    )
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    client.force_login(clerk)
+    assert client.get(f"{TEXTS}dec_1/change/").status_code == 403
+    clerk.user_permissions.add(*Permission.objects.filter(codename__in=("view_exchange", "delete_exchange")))
+    page = client.get(f"{TEXTS}dec_1/change/").content
+    assert b"How &lt;i&gt;are&lt;/i&gt;" in page
+    assert b"content: Fine." in page
+    client.post(f"{TEXTS}dec_1/delete/", {"post": "yes"})
+    assert not Exchange.objects.exists()
+
+
+# --- charts ---------------------------------------------------------------------------------------------------------
+
+
+def sums(at, expert, **counts):
+    usual = {"requests": 1, "prompt_tokens": 3, "completion_tokens": 2, "cost": Decimal(1), "errors": 0}
+    usual |= {"first_token_ms": 10.0, "first_tokens": 1}
+    return {"bucket": at, "expert": expert} | {f"sum_{name}": value for name, value in (usual | counts).items()}
+
+
+def test_a_chart_has_a_part_for_each_of_the_largest_and_one_for_the_rest():
+    start = dt.datetime(2026, 5, 4, tzinfo=dt.UTC)
+    rows = [sums(start, f"e{number}", requests=10 - number) for number in range(8)]
+    names = names_of(rows, "expert")
+    assert [name.text for name in names] == ["e0", "e1", "e2", "e3", "e4", "e5", OTHERS]
+    times = times_between(start, start + dt.timedelta(days=3), "day")
+    drawn = chart(MEASURES[0], rows, column="expert", names=names, times=times, form="%d %b")
+    assert drawn.total == "52"
+    assert drawn.bars[-1].title == "04 May others: 7"
+    assert [label.text for label in drawn.times] == ["04 May", "05 May", "06 May"]
+    tops = [bar.y for bar in drawn.bars]
+    assert tops == sorted(tops, reverse=True)
+    assert min(tops) > 0
+
+
+def test_a_mean_is_over_all_of_them():
+    start = dt.datetime(2026, 5, 4, tzinfo=dt.UTC)
+    rows = [
+        sums(start, "a", first_token_ms=30.0, first_tokens=1),
+        sums(start, "b", first_token_ms=10.0, first_tokens=3),
+    ]
+    drawn = chart(MEASURES[3], rows, column="expert", names=names_of(rows, "expert"), times=[start], form="%H")
+    assert [bar.title for bar in drawn.bars] == ["00: 10 ms"]
+    assert drawn.total == "10 ms"
+
+
+def test_nothing_is_a_chart_too():
+    drawn = chart(MEASURES[0], [], column="expert", names=(), times=[], form="%H")
+    assert (drawn.bars, drawn.total) == ((), "0")
+    assert UsageHour.objects.count() == 0
