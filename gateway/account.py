@@ -13,7 +13,7 @@ from django.utils import timezone
 from gateway import metrics
 from gateway.auth import Caller
 from gateway.cited import Citing
-from gateway.errors import translated
+from gateway.errors import CLIENT_LEFT, translated
 from gateway.grounding import Grounded
 from gateway.guards.guarding import Guarding
 from gateway.limits.claims import Spent, cost_units
@@ -80,7 +80,7 @@ class Account:
     async def reserve(self, demand: Callable[[], Demand]) -> None:
         """Reserve what the request may take where its caller is limited; raises RateLimited, QuotaSpent, Uncounted."""
         if self.caller.entry:
-            self.reservation = await self.caller.entry.reserve(demand())
+            self.reservation = await self.caller.entry.reserve(demand(), self.at)
 
     def tried(self, attempt: Attempt) -> None:
         """Note who is asked now."""
@@ -100,10 +100,10 @@ class Account:
 
     @property
     def status(self) -> int:
-        """The HTTP status it ended with; 499 is nginx's number for a client that left."""
+        """The HTTP status it ended with, CLIENT_LEFT where nobody waited for that."""
         if self.error:
             return self.error.status
-        return 200 if self.reason else 499
+        return 200 if self.reason else CLIENT_LEFT
 
     @property
     def parts(self) -> tuple[Parts, ...]:

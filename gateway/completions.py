@@ -5,9 +5,9 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
 
@@ -58,7 +58,7 @@ class Routed(Told):
     here reads; ``waited`` is the seconds it stood in the queue, and ``position`` how many stood there when it came.
     ``grounded`` is None where nobody wanted the answer grounded. ``replica`` is None for an answer that is given again,
     and ``cache`` what came of looking for one ("": it was not looked for). ``conversation`` is what was asked as models
-    may be shown it: what guards mask is masked in it.
+    may be shown it: what guards mask is masked in it, and ``masked`` are those texts, with their masks.
     """
 
     decision: Decision
@@ -71,6 +71,7 @@ class Routed(Told):
     parts: tuple[Parts, ...] = ()
     cache: str = ""
     conversation: tuple[Message, ...] = ()
+    masked: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def explained(self) -> Json:
         """Return what an answer's ``moe`` holds for a client that asked for the why."""
@@ -265,6 +266,7 @@ class _Telling:
             parts=self._routed.parts if self._routed else (),
             cache=self._cache,
             conversation=self._account.guarding.conversation(0) if self._account.guarding else (),
+            masked=self._account.guarding.masked if self._account.guarding else {},
         )
         return self._routed
 

@@ -35,13 +35,13 @@ class Decisions(Door):
 
     async def _decided(self, request: ChatRequest, caller: Caller) -> Decision:
         account = Account(what="decision", request_id=self.request_id, caller=caller, asked=request.model)
-        account.reason = "not run"
         try:
             guarding = account.guarding = await guarding_for(request.model, caller)
             request = await guarding.chat(request)
             if guarding.has_found:
                 self.extra_headers["X-MoE-Guards"] = header_of(guarding.found)
             decision = account.decision = await decided(request, self.asker(caller), Library(caller))
+            account.reason = "not run"
         except EndpointError as error:
             account.error = error
             raise

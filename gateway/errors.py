@@ -27,6 +27,9 @@ from routing.exceptions import BadRequest, EndpointError, Unavailable
 
 logger = logging.getLogger(__name__)
 
+CLIENT_LEFT = 499
+"""nginx's number for a client that left before its answer was complete."""
+
 
 class AuthenticationFailed(EndpointError):
     status = 401

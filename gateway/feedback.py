@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from channels.db import database_sync_to_async
 from django.conf import settings
@@ -13,6 +13,8 @@ from gateway.auth import Caller
 from gateway.doors import Door
 from gateway.errors import NotFound
 from gateway.fields import Fields, invalid, unsupported
+from gateway.guards.findings import header_of
+from gateway.guards.guarding import guarding_for
 from gateway.policy import Scope
 from gateway.ragapi.incoming import parse_object
 from gateway.ragapi.serializers import checked_text
@@ -62,8 +64,17 @@ class FeedbackDoor(Door):
         caller = await self.caller()
         said = parse_feedback(body)
         record = await decision_found(said.decision, caller)
+        said = await self._guarded(said, record, caller)
         row = await database_sync_to_async(_kept, thread_sensitive=False)(said, record, caller)
         await self.send_json(_object(row))
+
+    async def _guarded(self, said: Said, record: DecisionRecord, caller: Caller) -> Said:
+        """Return what is said as it may be kept and learnt from; raises ContentRefused."""
+        guarding = await guarding_for(record.asked, caller)
+        prompt, comment = await guarding.texts((said.prompt, said.comment), param="prompt")
+        if guarding.found:
+            self.extra_headers["X-MoE-Guards"] = header_of(guarding.found)
+        return replace(said, prompt=prompt, comment=comment)
 
 
 def parse_feedback(body: bytes) -> Said:

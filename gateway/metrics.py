@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from gateway.errors import CLIENT_LEFT
 from routing.metrics import REGISTRY
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 MOST_NAMES = 200
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-CANCELLED = "499"
-"""nginx's number for a client that left before its answer was complete."""
 
 requests = Counter(
     "moe_requests",
@@ -83,7 +82,7 @@ cache = Counter(
 )
 guard_findings = Counter(
     "moe_guard_findings",
-    "What guards found, by guard, where (input, retrieved or output) and what was done about it",
+    "Findings of guards, by guard, where (input, retrieved or output) and what was done: logged, masked, refused",
     ["guard", "where", "action"],
     registry=REGISTRY,
 )
@@ -165,9 +164,6 @@ def count(account: "Account", seconds: float) -> None:
     if account.grounded and account.citing:
         groundings.labels("weak" if account.grounded.is_weak else account.grounded.state).inc()
         citations_invented.inc(account.citing.invented)
-    if account.guarding and account.guarding.has_found:
-        for found in account.guarding.found:
-            guard_findings.labels(found.name, found.place, found.action).inc()
     if expert:
         _count_answer(account, expert, chosen, seconds)
 
@@ -189,7 +185,7 @@ def _count_answer(account: "Account", expert: str, chosen: str, seconds: float) 
 def count_http(door: str, method: str, status: int) -> None:
     """Count a request of any kind; without a status its client left before there was one."""
     method = method if method in METHODS else OTHER
-    http_requests.labels(door or OTHER, method, str(status) if status else CANCELLED).inc()
+    http_requests.labels(door or OTHER, method, status or CLIENT_LEFT).inc()
 
 
 def limit_refused(limit: str, subject: str) -> None:

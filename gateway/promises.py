@@ -24,9 +24,7 @@ Event = TypeVar("Event")
 
 
 class PromiseBroken(UpstreamFailed):
-    """A model's answer is not what was asked for; ``usage`` is what it cost all the same."""
-
-    usage: Usage | None = None
+    """A model's answer is not what was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +36,9 @@ class Fault:
     message: str
     repair: str
 
-    def error(self, usage: Usage | None) -> PromiseBroken:
+    def error(self) -> PromiseBroken:
         # The SDKs would send it all again, twice: it was asked again here already.
-        error = PromiseBroken(self.message, param=self.param, code=self.code, should_retry=False)
-        error.usage = usage
-        return error
+        return PromiseBroken(self.message, param=self.param, code=self.code, should_retry=False)
 
 
 # --- what is promised. Pure. ---------------------------------------------------------------------------------
@@ -195,7 +191,7 @@ async def kept(
         if fault is None:
             return
         if answer.started or not may_repeat:
-            raise fault.error(spent)
+            raise fault.error()
         logger.info("answer is asked for again fault=%s", fault.code)
         asked, may_repeat = repaired(request, answer.text, fault), False
 

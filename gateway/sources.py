@@ -6,7 +6,7 @@ also names the key that the answer was given to: what that key may not read any 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -94,11 +94,14 @@ def source(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _access(key_id: int) -> Access:
-    """Return what the key that an answer was given to may see now; one that is gone may what every key may."""
-    key = ApiKey.objects.usable().filter(pk=key_id).first()
-    if key is not None and key.state == "active":
-        return key.access
-    return Access(everything=not settings.REQUIRE_API_KEY)
+    """Return what the key that an answer was given to may see now.
+
+    One that works no more may what every key may, as far as it was not narrowed away from it.
+    """
+    key = ApiKey.objects.filter(pk=key_id).first()
+    if key is None:
+        return Access(everything=not settings.REQUIRE_API_KEY)
+    return key.access if key.state == "active" else replace(key.access, key_id=None, group="")
 
 
 def _pieces(revision: DocumentRevision, cited: frozenset[int]) -> Iterator[Piece]:

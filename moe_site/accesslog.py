@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway import metrics
+from gateway.errors import CLIENT_LEFT
 from gateway.middleware import request_id
+from moe_site.logs import redacted
 from routing import tracing
 from routing.current import CurrentRequest, answering
 from routing.exceptions import EndpointError
@@ -32,7 +34,7 @@ class AccessLog:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         method, path = scope["method"], scope["path"][:LONGEST_PATH]
         request = CurrentRequest(id=request_id(headers.get("x-request-id")), method=method, path=path)
-        told = {"http.request.method": method, "url.path": path, "moe.request_id": request.id}
+        told = {"http.request.method": method, "url.path": redacted(path), "moe.request_id": request.id}
         answer = _Answer(send)
         began = time.perf_counter()
         metrics.http_in_flight.inc()
@@ -89,7 +91,7 @@ def _ended(request: CurrentRequest, answer: _Answer, milliseconds: float, span: 
             "request_id": request.id,
             "method": request.method,
             "path": request.path,  # never the query: it may hold what is searched for, or a token
-            "status": answer.status or int(metrics.CANCELLED),
+            "status": answer.status or CLIENT_LEFT,
             "latency_ms": round(milliseconds, 1),
             "key": request.key or "-",
         }

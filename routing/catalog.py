@@ -1,6 +1,5 @@
 """What can answer, as one immutable value: experts, their replicas, rules and installed models."""
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -13,8 +12,6 @@ from routing.rules import Rule
 if TYPE_CHECKING:
     from routing import models
     from routing.models import InstalledModel, ModelServer
-
-logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 """The profile that always exists."""

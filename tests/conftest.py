@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from pytest_django import DjangoDbBlocker
 
+from routing import metering
 from routing.live import LiveSnapshot
 from routing.vectorcache import vectors
 from tests.environment import DATA_DIR
@@ -101,6 +102,12 @@ def _fresh_snapshots() -> None:
     for snapshot in LiveSnapshot.registry:
         snapshot.forget()
     vectors.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_request() -> None:
+    """No test runs inside a request that another one began in this thread."""
+    metering._meter.set(None)
 
 
 @pytest.fixture(autouse=True)

@@ -18,13 +18,13 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
+from gateway.errors import CLIENT_LEFT
 from gateway.models import ApiKey, Exchange, UsageHour, UsageRecord
 from gateway.usage.charts import MEASURES, chart, names_of, times_between
 from gateway.usage.csvfile import lines
 from gateway.usage.query import GROUPS, UsageQuery
 from gateway.usage.report import hours_of, sums_by
 from gateway.usage.sums import COUNTS
-from gateway.usage.taken import CLIENT_LEFT
 from knowledge.archive.download import Download
 from routing.models import DecisionRecord, Expert
 

@@ -1,6 +1,6 @@
 """Answers that are given again: to the same request of temperature 0, or to one that asks the same in other words.
 
-    completions ─► looking.py ─► answers.py (memory, then Redis or the table) ─► memory · redis · table
+    completions ─► looking.py ─► answers.py (memory, then Redis or the table) ─► memory · inredis · table
                        │              └─ writing.py (batches, off the path)
                        └─ flights.py (one generates, the others wait)
     pure beside them: wishes (whether), digests (the same as what), kept (what is given again), likeness (alike or not)

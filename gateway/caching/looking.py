@@ -129,10 +129,11 @@ class Looking:
             if before is None:
                 return flights.begin(asked.digest)
             landing = await before.landed()
-            if landing.found:
+            if landing.found is None:
+                if landing.ended:
+                    return None
+            elif not self._known.cover(landing.found.kept):  # it may have been begun before a purge, and we after it
                 return landing.found
-            if landing.ended:
-                return None
         return None
 
     async def _led(

@@ -98,7 +98,7 @@ def header_of(found: Iterable[Found]) -> str:
 class Told:
     """An event that tells the client what guards found so far.
 
-    ``masked`` are the texts that a model was not shown, with the masks in their place; ``restored`` those that come back in the answer, with the masks that a model was shown in their place: what
+    ``restored`` are the texts that come back in the answer, with the masks that a model was shown in their place: what
     is kept of the answer has those (texts.hidden).
     """
 

@@ -56,9 +56,12 @@ class Occasion:
 
 
 class Guarding:
-    """The guards of one request. It goes through them in two steps: by itself, and past experts that judge it."""
+    """The guards of one request. It goes through them in two steps: by itself, and past experts that judge it.
 
-    __slots__ = ("_caller", "_conversations", "_guards", "_masks", "_tally")
+    ``masked`` are the texts that were masked in the messages of a chat, with their masks.
+    """
+
+    __slots__ = ("_caller", "_conversations", "_guards", "_masks", "_tally", "masked")
 
     def __init__(self, guards: tuple[Guard, ...], caller: Caller) -> None:
         self._guards = guards
@@ -66,6 +69,7 @@ class Guarding:
         self._tally: Tally | None = None
         self._masks: Masks | None = None
         self._conversations: tuple[tuple[Message, ...], ...] = ((),)
+        self.masked: Mapping[str, str] = {}
 
     def conversation(self, index: int) -> tuple[Message, ...]:
         """Return what the answer of this number is an answer to, as a model may be shown it."""
@@ -126,6 +130,7 @@ class Guarding:
             return request
         rewrite = self.rewriter(occasion, at, texts_of(request.messages))
         messages = await aside(characters, lambda: rewritten(request.messages, rewrite))
+        self.masked = self._masks.masked if self._masks else {}
         self._conversations = (messages,)
         self._listen(occasion, at, next((turn.text for turn in reversed(messages) if turn.role == "user"), ""))
         return replace(request, messages=messages)
@@ -229,11 +234,6 @@ class Guarding:
             return Scanner(maskers, refusers, goes_on=goes_on).finish(text)
 
         return rewrite
-
-    @property
-    def masked(self) -> Mapping[str, str]:
-        """The texts that were masked before a model saw them, with their masks."""
-        return self._masks.masked if self._masks else {}
 
     @property
     def restored(self) -> Mapping[str, str]:

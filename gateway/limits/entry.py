@@ -52,17 +52,20 @@ class Entry:
         if claims := self._presence_claims(_now()):
             self._came_in(await self.limiter.take(claims))
 
-    async def reserve(self, demand: Demand) -> Reservation | None:
-        """Reserve what it may take, None where nothing limits that; raises RateLimited, QuotaSpent and Uncounted."""
+    async def reserve(self, demand: Demand, came: dt.datetime) -> Reservation | None:
+        """Reserve what it may take, None where nothing limits that; raises RateLimited, QuotaSpent and Uncounted.
+
+        It is taken from the day and month in which the request ``came``, as its record is of these.
+        """
         if not (limits := [limit for limit in self.limits if _is_metered(limit)]):
             return None
         budgeted = frozenset(limit.subject for limit in limits if limit.rule.kind is Kind.BUDGET)
         if budgeted:
             await self.ledger.know(budgeted)
-        now = _now()
-        holding = await self.limiter.take([self._metered(limit, demand, now) for limit in limits])
-        self._see(holding, now)
-        return Reservation(self, holding, budgeted, now)
+        at = came.astimezone(dt.UTC)
+        holding = await self.limiter.take([self._metered(limit, demand, at) for limit in limits])
+        self._see(holding, at)
+        return Reservation(self, holding, budgeted, at)
 
     def settle(self, reservation: Reservation, spent: Spent) -> None:
         """See Reservation.settle."""

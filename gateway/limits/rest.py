@@ -38,8 +38,12 @@ class Stay:
     def headers(self) -> dict[str, str]:
         return self._entry.headers() if self._entry else {}
 
-    @property
-    def is_limited(self) -> bool:
+    def is_to_leave(self) -> bool:
+        """Let nobody in from now on, and tell whether somebody came in, or is coming in, who has to leave.
+
+        Nothing here waits for the lock, which is held while Redis is asked.
+        """
+        self._is_over = True
         return self._entry is not None
 
 
@@ -65,7 +69,7 @@ def limits_middleware(
         try:
             response = await get_response(request)
         finally:
-            if stay.is_limited:
+            if stay.is_to_leave():
                 await sync_to_async(stay.leave)()
         for name, value in stay.headers().items():
             response[name] = value

@@ -136,7 +136,7 @@ async def response_store(
 ) -> bool:
     """Keep a response, and tell whether it is kept: an answer is not withheld because the database does not answer."""
     swaps = swaps_of(asked.chat.messages, routed.conversation)
-    instructions = swapped({"instructions": asked.shown["instructions"]}, swaps)
+    instructions = swapped({"instructions": asked.shown["instructions"]}, swaps, routed.masked)
     row = Exchange(
         id=asked.id,
         created_at=timezone.now(),
@@ -148,7 +148,7 @@ async def response_store(
         asked=asked.chat.model,
         expert=str(response["model"]),
         because=caller.keeps_texts,
-        request=instructions | {"input": swapped(asked.items, swaps)},
+        request=instructions | {"input": swapped(asked.items, swaps, routed.masked)},
         answer=hidden(dict(response), routed.restored) | instructions,
     )
     try:

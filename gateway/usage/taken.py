@@ -5,14 +5,13 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from gateway.errors import CLIENT_LEFT
 from gateway.models import UsageRecord
 from gateway.usage.costs import cost_of
 from routing.metering import NOTHING, Call, Took
 
 if TYPE_CHECKING:
     from gateway.account import Account
-
-CLIENT_LEFT = 499
 
 
 def took_together(calls: Iterable[Call]) -> Took:

@@ -99,8 +99,10 @@ def prompts_kept(prompts: Sequence[str], suffix: str | None, *, caller: Caller) 
 def _because(caller: Caller, grounded: Grounded | None) -> str:
     if caller.keeps_texts:
         return caller.keeps_texts
-    keeping = grounded.retrieval.keeping if grounded and grounded.packed.sources and grounded.retrieval else ()
-    return f"collection {keeping[0]}" if keeping else ""
+    if grounded is None or grounded.retrieval is None:
+        return ""
+    shown = {source.passage.collection for source in grounded.packed.sources}
+    return next((f"collection {slug}" for slug in grounded.retrieval.keeping if slug in shown), "")
 
 
 def _without_images(message: Message) -> Message:

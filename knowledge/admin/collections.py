@@ -37,7 +37,7 @@ class CollectionForm(forms.ModelForm):
         fields = (
             *("slug", "name", "description", "language", "trusted", "keeps_tools", "everyone"),
             *("embedding_model", *CUT),
-            *("review", "gate", "expires_after_days"),
+            *("review", "gate", "expires_after_days", "keeps_texts"),
             *("mode", "fusion", "vector_weight", "threshold", "neighbours", "reranker", "condenser"),
         )
         widgets = {"description": forms.Textarea(attrs={"rows": 3})}
@@ -102,6 +102,7 @@ class CollectionAdmin(ArchivePages, AskPages, EmbedPages, MeasurePages, HistoryP
         ),
         ("What goes live", {"fields": ("review", "gate")}),
         ("How long it is kept", {"fields": ("expires_after_days",)}),
+        ("What is kept of requests", {"fields": ("keeps_texts",)}),
         ("What it holds", {"fields": HOLDS}),
     )
     readonly_fields = HOLDS

@@ -25,7 +25,7 @@ class ModelServerForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.instance.api_key:
+        if self.instance.api_key and "api_key" in self.fields:  # not there for whoever may only look
             self.fields["api_key"].help_text += " One is stored; leave empty to keep it."
 
     def clean(self) -> dict[str, Any] | None:
@@ -71,6 +71,13 @@ class ModelServerAdmin(StatePages):
     search_fields = ("name", "base_url", "note")
     inlines = (InstalledModelInline,)
     actions = ("refresh",)
+
+    def get_fields(self, request: HttpRequest, obj: ModelServer | None = None) -> list[Any]:
+        """Return the fields, without the key for whoever may only look: what cannot be changed is shown as it is."""
+        fields = list(super().get_fields(request, obj))
+        if obj is None or self.has_change_permission(request, obj):
+            return fields
+        return [name for name in fields if name not in ("api_key", "remove_api_key")]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelServer]:
         servers: QuerySet[ModelServer] = super().get_queryset(request)

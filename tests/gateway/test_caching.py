@@ -596,6 +596,17 @@ class TestPurging:
         await running
         assert (await desk.send()).content == "Two."
 
+    async def test_reaches_those_who_wait_for_what_was_begun_before_it(self, desk):
+        desk.says("One.", first_delay=0.5)
+        desk.says("Two.")
+        running = asyncio.create_task(desk.send())
+        await asyncio.to_thread(desk.server.wait_for_work, "/api/chat")
+        await in_thread(answers_purge)
+        later = await asyncio.gather(desk.send(), desk.send())
+        assert (await running).content == "One."
+        assert [answer.content for answer in later] == ["Two.", "Two."]
+        assert sorted(answer.cache for answer in later) == ["hit", "miss"]
+
     async def test_lasts_as_long_as_an_answer_may(self, desk, settings):
         await in_thread(answers_purge)
         assert await in_thread(purging.purges_sweep) == 0

@@ -10,11 +10,14 @@ from channels.db import database_sync_to_async
 from django.utils import timezone
 
 from gateway import feedback
-from gateway.auth import Caller
-from gateway.feedback import LONGEST_COMMENT, DecisionNotFound, decision_found, parse_feedback
+from gateway.auth import Caller, keys
+from gateway.feedback import LONGEST_COMMENT, DecisionNotFound, FeedbackDoor, decision_found, parse_feedback
+from gateway.guards.guard import Guards, made
+from gateway.guards.live import guards
 from routing.exceptions import BadRequest
 from routing.journal import journal
-from routing.models import DecisionRecord
+from routing.models import DecisionRecord, Feedback
+from tests.gateway.test_http import Connection
 
 FEEDBACK, ROUTE, CHAT = "/v1/feedback", "/v1/route", "/v1/chat/completions"
 ID = f"dec_{'0' * 32}"
@@ -111,6 +114,22 @@ class TestFinding:
         with pytest.raises(DecisionNotFound):
             async with asyncio.timeout(0.5):
                 await decision_found("dec_nothing", Caller(key_id=7, name="web"))
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_guards_mask_is_not_kept(monkeypatch, settings):
+    settings.REQUIRE_API_KEY = False
+    masking = made(name="house", check="personal", places=["input"], action="mask", settings={})
+    monkeypatch.setattr(guards, "_value", Guards.of([masking]))
+    monkeypatch.setattr(keys, "_value", {})
+    await database_sync_to_async(record(key_id=None).save, thread_sensitive=False)(force_insert=True)
+    said = {"decision": ID, "rating": -1, "comment": "Ask jo@shop.example", "prompt": "I am jo@shop.example."}
+    connection = Connection(json.dumps(said).encode())
+    await connection.run(FeedbackDoor)
+    assert connection.sent[0]["status"] == 200, connection.body
+    row = await database_sync_to_async(Feedback.objects.get, thread_sensitive=False)()
+    assert (row.comment, row.prompt) == ("Ask [EMAIL_1]", "I am [EMAIL_1].")
+    assert (b"X-MoE-Guards", b"house=masked(2)") in connection.sent[0]["headers"]
 
 
 # Through the whole door

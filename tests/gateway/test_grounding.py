@@ -20,9 +20,11 @@ from gateway.consumers import ChatCompletions
 from gateway.decisions import Decisions
 from gateway.guards.guard import Guards
 from gateway.guards.live import guards
-from gateway.models import ApiKey, key_digest
+from gateway.models import ApiKey, Exchange, key_digest
 from gateway.native import NativeChat, NativeGenerate
 from gateway.sources import _signer
+from gateway.usage import texts
+from gateway.usage.texts import Texts
 from knowledge.exceptions import CollectionNotFound, EmbeddingFailed
 from knowledge.models import (
     Chunk,
@@ -754,6 +756,26 @@ class TestForReal:
         answer = await desk.send(key="guests", rag=True)
         assert (answer.json["sources"], answer.json["grounding"]["collections"]) == ([], [])
         assert HANDBOOK[0] not in desk.prompt
+
+    async def test_prompts_and_answers_are_kept_that_rest_on_a_collection_which_keeps_them(
+        self, desk, server, handbook, monkeypatch
+    ):
+        kept = Texts()
+        monkeypatch.setattr(texts, "texts", kept)
+        says(server, "The team lead [1].")
+        await desk.send(key="sales", rag=True)
+        assert len(kept) == 0
+        await database_sync_to_async(Collection.objects.update)(keeps_texts=True)
+        await desk.send(key="guests", rag=True)  # finds nothing, so that the answer does not rest on it
+        await desk.send(key="sales")
+        assert len(kept) == 0
+        says(server, "The team lead [1].")
+        await desk.send(key="sales", rag=True)
+        assert await database_sync_to_async(kept.flush)() == 1
+        row = await database_sync_to_async(Exchange.objects.get)()
+        assert row.because == "collection leave"
+        assert row.request == {"messages": [{"role": "user", "content": WHO}]}
+        assert row.answer["message"]["content"].startswith("The team lead [1].")
 
     async def test_evidence_routes_what_the_handbook_knows(self, desk):
         desk.has(Rule(id=1, name="known", min_evidence=0.5, expert="small", evidence_collections=("leave",)))

@@ -10,7 +10,7 @@ from gateway.guards.guard import Guards, Size, made
 from gateway.guards.judging import Judge
 from gateway.guards.options import EXAMPLES, PROPERTIES, problems
 from gateway.guards.spoken import Spoken
-from gateway.guards.texts import hidden, json_rewritten, rewritten
+from gateway.guards.texts import hidden, json_rewritten, rewritten, texts_of
 from gateway.guards.verdicts import FORMS, Unreadable, Verdict, verdict_of
 from gateway.guards.wordlist import wordlist
 from gateway.models import Guard
@@ -318,12 +318,28 @@ class TestTexts:
     def test_a_mask_never_breaks_json(self, text, changed):
         assert json_rewritten(text, lambda found: found.replace("4111", "[X]")) == changed
 
+    def test_what_else_a_message_has_is_a_text_too_but_not_the_name_of_a_function(self):
+        extra = {"context": {"signed by Anna": ["Anna", 1, None]}}
+        turns = (
+            Message(role="user", parts=(Text(text="Hello"),), name="Anna", extra=extra),
+            Message(role="tool", parts=(Text(text="Done"),), name="Anna"),
+        )
+        asked, told = rewritten(turns, lambda text: text.replace("Anna", "[X]"))
+        assert (asked.name, asked.extra) == ("[X]", {"context": {"signed by [X]": ["[X]", 1, None]}})
+        assert told is turns[1]
+        assert list(texts_of(turns)) == ["Hello", "Anna", "context", "signed by Anna", "Anna", "Done"]
+
     def test_what_came_back_is_hidden_again_in_what_is_kept(self):
         restored = {"b@x.example": "[EMAIL_1]", "bb@x.example": "[EMAIL_2]"}
         answer = {"message": {"content": "To bb@x.example, b@x.example.", "tool_calls": [{"n": 1}]}}
         kept = {"message": {"content": "To [EMAIL_2], [EMAIL_1].", "tool_calls": [{"n": 1}]}}
         assert hidden(answer, restored) == kept
         assert hidden(answer, {}) is answer
+
+    def test_what_came_back_in_json_is_hidden_as_it_is_spelt_there(self):
+        name = 'HOUSE\\anna "the boss" Müller'
+        arguments = json.dumps({"to": name}, ensure_ascii=False)
+        assert hidden([name, arguments], {name: "[NAME_1]"}) == ["[NAME_1]", '{"to": "[NAME_1]"}']
 
 
 class TestSettings:

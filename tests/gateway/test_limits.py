@@ -3,8 +3,10 @@
 import asyncio
 import datetime as dt
 import json
+import threading
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +17,7 @@ from gateway.limits import entry
 from gateway.limits.ledger import Ledger
 from gateway.limits.limiter import shared_limiter
 from gateway.limits.refusals import RateLimited
-from gateway.limits.rest import Stay
+from gateway.limits.rest import Stay, limits_middleware
 from gateway.models import key_digest
 from gateway.policy import Limits, Policy
 from routing.catalog import Expert, catalog
@@ -218,12 +220,27 @@ class TestWhatIsTaken:
         assert 59 <= int(header(answers[3], "retry-after")) <= 61
 
 
-def test_a_view_that_comes_in_after_its_client_left_takes_nothing():
+async def test_a_view_that_comes_in_after_its_client_left_takes_nothing():
     shared_limiter.cache_clear()
     policy = Policy(subject="key:1", limits=Limits(concurrent_requests=1))
-    stay, other = Stay(), Stay()
-    stay.leave()
-    stay.come_in(entry.entry_of([policy]))
+    has_left, request, other = threading.Event(), SimpleNamespace(), Stay()
+    views = []
+
+    async def view(request):
+        def come_in():
+            assert has_left.wait(5)
+            request.stay.come_in(entry.entry_of([policy]))
+
+        views.append(asyncio.create_task(asyncio.to_thread(come_in)))
+        await asyncio.shield(views[0])
+
+    served = asyncio.create_task(limits_middleware(view)(request))
+    await asyncio.sleep(0)
+    served.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await served
+    has_left.set()
+    await views[0]
     other.come_in(entry.entry_of([policy]))
     with pytest.raises(RateLimited):
         Stay().come_in(entry.entry_of([policy]))

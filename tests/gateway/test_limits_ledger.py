@@ -166,7 +166,7 @@ class TestAfterARestart:
     async def enter(self, key, tokens):
         entry = entry_of([key.policy])
         await entry.come_in()
-        return await entry.reserve(self.demand(tokens))
+        return await entry.reserve(self.demand(tokens), NOW)
 
     def test_what_was_spent_before_still_counts(self, key, monkeypatch):
         hour(key, NOW, 900)
@@ -183,6 +183,28 @@ class TestAfterARestart:
                 await self.enter(key, 1)
 
         asyncio.run(run())
+
+    def test_what_came_before_midnight_is_of_the_day_before_wherever_it_counts(self, key, monkeypatch, clock):
+        ledger = read()
+        clock.now = came = dt.datetime(2026, 11, 30, 23, 59, 59, tzinfo=dt.UTC)
+
+        async def run():
+            shared_limiter.cache_clear()
+            monkeypatch.setattr(entries, "ledger", ledger)
+            entry = entry_of([key.policy])
+            await entry.come_in()
+            clock.now += dt.timedelta(seconds=2)  # a search, and a follow-up put into words
+            reservation = await entry.reserve(self.demand(1000), came)
+            reservation.settle(Spent(tokens=1000))
+            reservation = await entry_of([key.policy]).reserve(self.demand(1000), clock.now)
+            reservation.settle(Spent())
+
+        asyncio.run(run())
+        with ledger.writing([record(key, 1000, came)]):
+            hour(key, came, 1000)
+        ledger.read()
+        assert ledger.known(f"key:{key.pk}", "2026-12-01", "tokens") == 0
+        assert ledger.known("group:sales", "2026-12", "tokens") == 0
 
     def test_without_the_database_budgets_begin_at_nothing(self, key, monkeypatch):
         ledger = Ledger()

@@ -243,7 +243,6 @@ def test_limits_are_told_by_group_and_never_by_key(figures):
 def test_what_guards_found_is_counted_by_guard_place_and_action(figures):
     account = ended()
     account.guarding = Guarding((), account.caller)
-    metrics.count(account, 1.0)
     guard = Guard(
         name="keys",
         check="size",
@@ -251,9 +250,11 @@ def test_what_guards_found_is_counted_by_guard_place_and_action(figures):
         action=Action.MASK,
         places=frozenset({Place.INPUT}),
     )
-    account.guarding.tell(guard, Place.INPUT, "api key")
+    for _ in range(2):
+        account.guarding.tell(guard, Place.INPUT, "api key")
     metrics.count(account, 1.0)
-    assert figures.grew("moe_guard_findings_total", guard="keys", where="input", action="mask") == 1
+    assert figures.grew("moe_guard_findings_total", guard="keys", where="input", action="masked") == 2
+    assert figures.grew("moe_guard_findings_total", guard="keys", where="input", action="mask") == 0
 
 
 def test_caches_of_vectors_are_counted_where_they_count_themselves(monkeypatch, figures):

@@ -66,3 +66,20 @@ async def test_what_is_kept_is_what_a_model_was_shown(model, text):
     kept = json.dumps([(row.request, row.answer) for row in rows])
     assert "Write to" in kept
     assert (ADDRESS in told, ADDRESS in kept) == (False, False)
+
+
+async def test_what_no_model_is_shown_as_it_stands_is_masked_as_well(model, text):
+    parts = [{"type": "summary_text", "text": one} for one in (f"They wrote from {ADDRESS}.", "So I answer.")]
+    turns = [
+        {"role": "user", "content": "Hello", "note": {"from": ADDRESS}},
+        {"type": "reasoning", "summary": parts},
+        {"role": "assistant", "content": "Whom to?"},
+        {"role": "user", "content": [{"type": "input_text", "text": f"To {ADDRESS}.", "typed": [ADDRESS]}]},
+    ]
+    assert (await asked(text, input=turns))["store"]
+    (row,) = await in_thread(lambda: list(Exchange.objects.all()))()
+    await close_shared_pool()
+    assert ADDRESS not in json.dumps([row.request, row.answer])
+    _, thought, _, last = row.request["input"]
+    assert [one["text"] for one in thought["summary"]] == ["They wrote from [EMAIL_1].", "So I answer."]
+    assert (last["role"], last["content"][0]["text"]) == ("user", "To [EMAIL_1].")

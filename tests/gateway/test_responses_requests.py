@@ -285,12 +285,12 @@ def test_what_guards_mask_is_masked_in_what_is_kept():
     asked = read(input=items, instructions="The key.")
     shown = rewritten(asked.chat.messages, lambda text: text.replace("key", "[1]").replace("user", "[2]"))
     swaps = swaps_of(asked.chat.messages, shown)
-    assert swapped({"instructions": "The key."}, swaps) == {"instructions": "The [1]."}
-    question, call, custom, output, parts, last = swapped(asked.items, swaps)
+    assert swapped({"instructions": "The key."}, swaps, {}) == {"instructions": "The [1]."}
+    question, call, custom, output, parts, last = swapped(asked.items, swaps, {})
     assert [part["text"] for part in question["content"]] == ["a [1]", '<file name="a.txt">\nmy [1]\n</file>\n']
     assert (call["arguments"], custom["input"], output["output"]) == ('{"city": "[1]"}', "a [1]", "the [1]")
     assert (parts["output"][0]["text"], last["role"], last["content"][0]["text"]) == ("[1]", "user", "[2]")
-    assert swapped(asked.items, swaps_of(asked.chat.messages, asked.chat.messages)) == list(asked.items)
+    assert swapped(asked.items, swaps_of(asked.chat.messages, asked.chat.messages), {}) == list(asked.items)
 
 
 # --- anything -----------------------------------------------------------------------------------------------------

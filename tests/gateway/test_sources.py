@@ -1,6 +1,7 @@
 """The page behind a citation: what was cited, as it was then, for whoever has the link."""
 
 import pytest
+from django.utils import timezone
 
 from gateway.http import HttpConsumer
 from gateway.models import ApiKey
@@ -149,6 +150,16 @@ class TestNoPage:
         grant.delete()
         response = client.get(f"/sources/{token}")
         assert (response.status_code, "may not be read any more" in body(response)) == (404, True)
+
+    @pytest.mark.parametrize("end", [{"revoked_at": timezone.now()}, {"expires_at": timezone.now()}])
+    def test_for_what_a_key_was_narrowed_away_from_before_it_ended(self, client, document, end):
+        (chunk,) = revised(document, 1, "Text.")
+        key, _ = ApiKey.objects.issue(name="laptop")
+        token = token_of(document.pk, 1, (chunk.pk,), key_id=key.pk)
+        ApiKey.objects.filter(pk=key.pk).update(**end)
+        assert client.get(f"/sources/{token}").status_code == 200
+        ApiKey.objects.filter(pk=key.pk).update(allowed_collections=["another-*: read"])
+        assert client.get(f"/sources/{token}").status_code == 404
 
     def test_for_a_chunk_that_is_gone(self, client, document):
         first, second = revised(document, 1, "One.", "Two.")

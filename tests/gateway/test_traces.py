@@ -150,6 +150,13 @@ async def test_other_requests_are_traced_too(endpoint, collector):
     assert (facts["url.path"], facts["moe.door"]) == ("/health/live", "live")
 
 
+async def test_a_link_that_opens_a_source_is_not_in_them(endpoint, collector):
+    await endpoint.send("/sources/WzEsMiwzXQ.c2lnbmF0dXJl", method="GET")
+    spans = await sent(collector)
+    assert b"/sources/" in spans.raw
+    assert b"c2lnbmF0dXJl" not in spans.raw
+
+
 async def test_a_collector_that_is_away_holds_nobody_up(endpoint, monkeypatch, unused_tcp_port, caplog):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{unused_tcp_port}")
     monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.2)

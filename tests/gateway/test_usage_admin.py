@@ -2,7 +2,9 @@
 
 import csv
 import datetime as dt
+import html
 import io
+import re
 from decimal import Decimal
 
 import pytest
@@ -48,7 +50,7 @@ def test_the_list_has_filters_and_finds_by_id(boss):
         ("q=r", 0),
     ):
         assert f"{count} request".encode() in boss.get(f"{RECORDS}?{query}").content, query
-    assert boss.get(f"{RECORDS}?key=x").status_code in (200, 302)
+    assert b"3 requests" in boss.get(f"{RECORDS}?key=x").content  # no key: nothing is filtered, as the page shows
     page = boss.get(f"{RECORDS}{UsageRecord.objects.get(request_id='r1').pk}/change/")
     assert b"neither its decision nor its texts were kept" in page.content
 
@@ -92,6 +94,31 @@ def test_charts_show_hours_and_days_by_whatever_is_chosen(boss):
     assert b"&lt;b&gt;bold" in boss.get(HOURS).content
     sums = b"".join(boss.get(f"{HOURS}?format=csv").streaming_content).decode()
     assert len(sums.splitlines()) == 3
+
+
+def test_the_page_of_charts_tells_the_sums_of_what_was_recorded(boss):
+    now = timezone.now()
+    noted(
+        record(1, created_at=now, first_token_ms=10.0),
+        record(2, created_at=now, first_token_ms=30.0, cost=Decimal("0.5")),
+        record(
+            3, created_at=now, expert="small", first_token_ms=None, status=502, prompt_tokens=0, completion_tokens=0
+        ),
+        record(4, created_at=now - dt.timedelta(days=40), expert="bygone"),
+    )
+    page = html.unescape(boss.get(f"{HOURS}?days=7&by=expert").content.decode())
+    assert re.findall(r"<h2>(.*?)</h2>", page.partition('id="content"')[2]) == [
+        "Requests: 3",
+        "Tokens read and written: 30",
+        "Cost: 0.5",
+        "Time to the first piece, on average: 20 ms",
+        "Requests that failed: 1",
+    ]
+    day = f"{now:%d %b}"
+    bars = re.findall(r"<title>(\d\d .*?)</title>", page)
+    assert bars[:4] == [f"{day} code: 2", f"{day} small: 1", f"{day} code: 30", f"{day} small: 0"]
+    assert f"{day}: 20 ms" in bars
+    assert "bygone" not in page
 
 
 def test_who_may_not_see_usage_does_not(client):

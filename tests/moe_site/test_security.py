@@ -11,7 +11,7 @@ import httpx
 import pytest
 from django.conf import settings as project
 from django.contrib import admin
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -158,6 +158,15 @@ def test_the_database_holds_keys_that_cannot_be_read(planted):
         assert SERVER_KEY not in cursor.fetchone()[0]
         cursor.execute("SELECT to_jsonb(row)::text FROM gateway_apikey AS row")
         assert leaks(cursor.fetchone()[0], planted) == set()
+
+
+def test_whoever_may_only_look_at_a_server_sees_it_without_its_key(planted, client):
+    user = User.objects.create_user("looker", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="view_modelserver"))
+    client.force_login(user)
+    page = client.get(reverse("admin:routing_modelserver_change", args=[ModelServer.objects.get().pk]))
+    assert page.status_code == 200
+    assert leaks(page.content.decode(), planted) == set()
 
 
 def test_a_page_that_fails_tells_nothing(planted, owner, monkeypatch, caplog):

@@ -93,10 +93,10 @@ def test_a_run_shows_how_far_it_is(admin_client):
     program = RouterProgram.objects.create(progress="12 s: Candidate 1: 40.0 % right.")
     page = admin_client.get(f"{LIST}{program.pk}/change/")
     assert "12 s: Candidate 1: 40.0 % right." in words_of(page)
-    assert "setInterval" in page.content.decode()
+    assert "refreshing.js" in page.content.decode()
     assert 'data-status="running"' in admin_client.get(f"{LIST}{program.pk}/now/").content.decode()
     RouterProgram.objects.update(status="failed", created_at="2026-01-01T00:00Z")
-    assert "setInterval" not in admin_client.get(f"{LIST}{program.pk}/change/").content.decode()
+    assert "refreshing.js" not in admin_client.get(f"{LIST}{program.pk}/change/").content.decode()
 
 
 def test_a_run_whose_process_died_is_shown_as_failed(admin_client):
