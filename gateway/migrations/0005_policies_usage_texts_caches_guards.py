@@ -342,6 +342,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "kept text",
                 "ordering": ["-created_at"],
             },
         ),
@@ -449,7 +450,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "hour of usage",
-                "verbose_name_plural": "hours of usage",
+                "verbose_name_plural": "usage by hour",
                 "ordering": ["-hour"],
                 "constraints": [
                     models.UniqueConstraint(

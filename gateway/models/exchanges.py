@@ -24,6 +24,7 @@ class Exchange(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        verbose_name = "kept text"
 
     def __str__(self) -> str:
         return self.id

@@ -97,7 +97,7 @@ class UsageHour(models.Model):
     class Meta:
         ordering = ["-hour"]
         verbose_name = "hour of usage"
-        verbose_name_plural = "hours of usage"
+        verbose_name_plural = "usage by hour"
         constraints = [
             models.UniqueConstraint(
                 fields=["hour", "key_id", "key_name", "group", "what", "asked", "expert"], name="usage_hour_once"

@@ -244,6 +244,19 @@ def test_a_chat_s_decision_can_be_looked_up(page, shop):
     assert page.evaluate(TOO_WIDE) == 0
 
 
+def test_the_api_is_described_and_tried_on_its_page(page, shop):
+    page.goto("/docs")
+    page.get_by_text("/v1/chat/completions", exact=True).first.wait_for()
+    page.get_by_role("button", name="Authorize").first.click()
+    page.locator(".auth-container input").fill(shop.api_key)
+    page.locator(".auth-btn-wrapper .authorize").click()
+    page.locator(".auth-btn-wrapper .btn-done").click()
+    page.locator("#operations-models-get_v1_models .opblock-summary").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    assert "auto-fast" in page.locator(".live-responses-table .microlight").first.inner_text()
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (420, "dark")])
 def test_every_page_is_as_wide_as_the_window_and_complains_of_nothing(page, width, scheme):
     page.set_viewport_size({"width": width, "height": 900})
@@ -254,6 +267,18 @@ def test_every_page_is_as_wide_as_the_window_and_complains_of_nothing(page, widt
     paths += [f"{RULES}import/", f"{EXAMPLES}import/", "/admin/gateway/apikey/", "/admin/gateway/apikey/add/"]
     paths += [f"{ROUTING}/classifierversion/", f"{ROUTING}/classifierversion/1/change/"]
     paths += [f"{ROUTING}/modelserver/1/state/"]
+    gateway = (
+        "apikey/1/change/",
+        "apikey/1/rotate/",
+        "keygroup/",
+        "keygroup/add/",
+        "guard/",
+        "guard/add/",
+        "guard/try/",
+    )
+    gateway += ("cachedanswer/", "cachedanswer/purge/", "usagerecord/", "usagehour/", "exchange/")
+    paths += [f"/admin/gateway/{rest}" for rest in gateway]
+    paths += ["/admin/admin/logentry/", "/admin/axes/accesslog/", "/admin/axes/accessattempt/"]
     wide = {}
     for path in paths:
         assert page.goto(path).status == 200
