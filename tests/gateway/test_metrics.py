@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -201,17 +200,6 @@ def ended():
     call.note(Finish(reason="stop", usage=Usage(prompt_tokens=10, completion_tokens=20)))
     account.answered_by, account.replica, account.reason, account.first_event = "code", box, "stop", 0.1
     return account
-
-
-def test_counting_a_request_costs_less_than_fifty_microseconds():
-    account, times = ended(), []
-    for _ in range(50):
-        began = time.perf_counter()
-        for _ in range(20):
-            metrics.count(account, 1.5)
-            metrics.count_http("ChatCompletions", "POST", 200)
-        times.append((time.perf_counter() - began) / 20)
-    assert min(times) < 50e-6  # the quickest: other tests share the processor
 
 
 def test_an_account_that_failed_has_no_latency(figures):

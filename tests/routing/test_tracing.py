@@ -1,7 +1,6 @@
 """The facade of OpenTelemetry: what it records, and that it does nothing where nobody wants traces."""
 
 import asyncio
-import time
 
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -109,10 +108,7 @@ def test_the_service_is_named_by_the_usual_variable(monkeypatch, name):
     assert recorded(kept)["load"].resource.attributes["service.name"] == (name or "moe-ollama-endpoint")
 
 
-def test_without_a_collector_a_stage_costs_next_to_nothing():
-    began = time.perf_counter()
-    for _ in range(10_000):
-        with tracing.stage("queue", {"moe.expert": "general"}) as span:
-            span.tell({"moe.replica": "m@box"})
-    assert (time.perf_counter() - began) / 10_000 < 20e-6  # measured: less than one
+def test_without_a_collector_a_stage_leaves_nothing():
+    with tracing.stage("queue", {"moe.expert": "general"}) as span:
+        span.tell({"moe.replica": "m@box"})
     assert tracing.serving().headers() == {}
