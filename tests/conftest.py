@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -21,6 +22,12 @@ from tests.scripted import ScriptedModel, ScriptedServer
 from tests.serving import ROOT, Served, opened
 
 _numbers = itertools.count(1)
+
+# The same examples each time, and none refused for what the machine is busy with.
+hypothesis.settings.register_profile(
+    "suite", derandomize=True, database=None, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.hookimpl(optionalhook=True)

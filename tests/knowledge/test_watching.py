@@ -611,9 +611,13 @@ class TestRepositories:
     async def test_a_look_that_is_stopped_stops_git(self, tmp_path):
         """A server that takes connections and never answers."""
 
+        closed = asyncio.Event()
+
         async def keep_silent(reader, writer):
             await reader.read()  # until git is gone
             writer.close()
+            await writer.wait_closed()
+            closed.set()
 
         async with await asyncio.start_server(keep_silent, "127.0.0.1", 0) as silent:
             port = silent.sockets[0].getsockname()[1]
@@ -635,6 +639,7 @@ class TestRepositories:
             while place.place._running.poll() is None:
                 assert time.monotonic() - began < 5.0
                 await asyncio.sleep(0.01)
+            await asyncio.wait_for(closed.wait(), 5.0)
 
     def test_what_is_left_of_deleted_sources_is_deleted(self, repository):
         source = source_of(f"file://{repository}", "git")
