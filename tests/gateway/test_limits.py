@@ -113,8 +113,10 @@ def statuses(answers):
 
 async def at_once(server):
     """Return how many requests the model server had at the same time, at most, once all have ended."""
-    while any(one.finished_at is None for one in server.work_at("/api/chat")):
-        await asyncio.sleep(0.01)  # it notes the last one's end a moment after its client has the answer
+    for _ in range(200):  # it notes the last one's end a moment after its client has the answer
+        if all(one.finished_at is not None for one in server.work_at("/api/chat")):
+            break
+        await asyncio.sleep(0.01)
     spans = [(one.received_at, one.finished_at) for one in server.work_at("/api/chat")]
     return max(sum(start <= at < end for start, end in spans) for at, _ in spans)
 
