@@ -128,6 +128,7 @@ def test_a_chunk_is_split_where_the_cursor_is_and_brought_back(page, files):
     if page.locator("[data-live]").count():
         page.locator("[data-live]:not([data-unfinished])").wait_for(timeout=READ_MILLISECONDS)
         page.reload()
+    page.locator("#text .edited .chunk").nth(1).wait_for()  # the page may be loading itself anew as well
     assert page.locator("#text .edited .chunk").count() == 2
     assert page.evaluate(TOO_WIDE) == 0
 

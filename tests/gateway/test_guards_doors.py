@@ -331,6 +331,10 @@ class TestWhatGoesOut:
         assert KEY[:12] not in answer.text
         assert answer.chunks[-1]["usage"]["completion_tokens"] > 0
         assert (desk.records[-1].outcome, desk.why[0]["found"]) == ("content_filter", 1)
+        for _ in range(100):  # it notices a moment after the answer has ended
+            if server.requests_to("/api/chat")[-1].disconnected:
+                break
+            await asyncio.sleep(0.01)
         assert server.requests_to("/api/chat")[-1].disconnected
 
     async def test_that_does_not_stream_is_withheld_as_a_whole(self, desk, server):
