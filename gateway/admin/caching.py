@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.timesince import timesince
 
+from gateway.admin.readonly import ReadOnly
 from gateway.caching.purging import answers_purge, selected_purge
 from gateway.models import ApiKey, CachedAnswer
 from routing.models import RoutingProfile
@@ -38,7 +39,7 @@ class PurgeForm(forms.Form):
 
 
 @admin.register(CachedAnswer)
-class CachedAnswerAdmin(admin.ModelAdmin):
+class CachedAnswerAdmin(ReadOnly):
     """Deleting is purging: no process gives what was deleted here, whatever it has in memory."""
 
     list_display = ("asks", "profile", "expert", "key", "hits", "age", "expires", "similar")
@@ -50,12 +51,6 @@ class CachedAnswerAdmin(admin.ModelAdmin):
         "similar", "digest",
     )  # fmt: skip
     readonly_fields = fields
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedAnswer]:
         return super().get_queryset(request).filter(expires_at__gt=timezone.now()).defer("vector")

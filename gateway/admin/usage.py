@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
+from gateway.admin.readonly import ReadOnly
 from gateway.errors import CLIENT_LEFT
 from gateway.models import ApiKey, Exchange, UsageHour, UsageRecord
 from gateway.usage.charts import MEASURES, chart, names_of, times_between
@@ -105,16 +106,6 @@ class ByEnding(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         way = self.WAYS.get(self.value() or "")
         return queryset.filter(way[1]) if way else queryset
-
-
-class ReadOnly(admin.ModelAdmin):
-    """Rows that requests leave: people look at them."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 # --- each request -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from gateway.caching.kept import Kept
+from gateway.redisclient import blocking_client
 from routing.backends import codec
 
 if TYPE_CHECKING:
@@ -66,13 +67,4 @@ def _asked(command: str, *arguments: Any, **options: Any) -> Any:
 
 @functools.lru_cache(maxsize=4)
 def _client(url: str) -> "Redis":
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    return Redis.from_url(
-        url,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    return blocking_client(url, seconds=ANSWER_SECONDS)

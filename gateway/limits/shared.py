@@ -15,6 +15,7 @@ from gateway.limits.scripts import (
     take_arguments,
     taken,
 )
+from gateway.redisclient import blocking_client
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -101,18 +102,9 @@ class SharedStore:
             raise RedisDown(f"{type(error).__name__}: {error}") from error
 
     def _connected(self) -> "Redis":
-        from redis import Redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
         with self._lock:
             if self._client is None:
-                self._client = Redis.from_url(
-                    self._url,
-                    retry=Retry(NoBackoff(), 0),
-                    socket_timeout=self._seconds,
-                    socket_connect_timeout=self._seconds,
-                )
+                self._client = blocking_client(self._url, seconds=self._seconds)
             return self._client
 
     # --- what is held ----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Lists as OpenAI has them: so many objects after the one whose id is given, in an order that stays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -30,15 +30,18 @@ def listing(
         wanted = wanted.filter(_beyond(rows, cursor, after, name, is_falling=bool(sign)))
     found = list(wanted[: limit + 1])
     objects = [shown(row) for row in found[:limit]]
-    return Response(
-        {
-            "object": "list",
-            "data": objects,
-            "first_id": objects[0]["id"] if objects else None,
-            "last_id": objects[-1]["id"] if objects else None,
-            "has_more": len(found) > limit,
-        }
-    )
+    return Response(list_object(objects, has_more=len(found) > limit))
+
+
+def list_object(objects: Sequence[Any], *, has_more: bool) -> dict[str, Any]:
+    """Return OpenAI's list of ``objects``, each of which has an id."""
+    return {
+        "object": "list",
+        "data": objects,
+        "first_id": objects[0]["id"] if objects else None,
+        "last_id": objects[-1]["id"] if objects else None,
+        "has_more": has_more,
+    }
 
 
 def _limit(text: str | None) -> int:

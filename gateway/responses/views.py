@@ -8,6 +8,7 @@ from rest_framework.response import Response
 
 from gateway.fields import invalid, unsupported
 from gateway.policy import Scope
+from gateway.ragapi.paging import list_object
 from gateway.ragapi.resource import Resource
 from gateway.responses.stored import response_find
 from gateway.vectorstores.paging import limit_of
@@ -55,10 +56,4 @@ def page(items: list[Any], query: Mapping[str, str]) -> dict[str, Any]:
             raise invalid("after", f"'after' must be the id of an item of this list, and '{after[:100]}' is none.")
         listed = listed[place + 1 :]
     shown = listed[:limit]
-    return {
-        "object": "list",
-        "data": shown,
-        "first_id": shown[0]["id"] if shown else None,
-        "last_id": shown[-1]["id"] if shown else None,
-        "has_more": len(listed) > limit,
-    }
+    return list_object(shown, has_more=len(listed) > limit)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from django.db.models import Model, Q, QuerySet
 
 from gateway.fields import invalid
+from gateway.ragapi.paging import list_object
 from routing.exceptions import BadRequest
 
 USUAL, MOST = 20, 100
@@ -43,14 +44,7 @@ def page(
     found = list(rows.order_by(f"{sign}created_at", f"{sign}pk")[: limit + 1])
     has_more = len(found) > limit
     kept = found[:limit][::-1] if backwards else found[:limit]
-    objects = shown(kept)
-    return {
-        "object": "list",
-        "data": objects,
-        "first_id": objects[0]["id"] if objects else None,
-        "last_id": objects[-1]["id"] if objects else None,
-        "has_more": has_more,
-    }
+    return list_object(shown(kept), has_more=has_more)
 
 
 def limit_of(text: str | None, *, usual: int = USUAL, most: int = MOST) -> int:
