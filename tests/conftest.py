@@ -14,7 +14,14 @@ from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from pytest_django import DjangoDbBlocker
 
+from gateway import health
+from gateway.caching.writing import writing as answers
+from gateway.limits.limiter import shared_limiter
+from gateway.usage.journal import usage
+from gateway.usage.texts import texts
+from knowledge.tracing import traces
 from routing import metering
+from routing.journal import journal as decisions
 from routing.live import LiveSnapshot
 from routing.vectorcache import vectors
 from tests.environment import DATA_DIR
@@ -109,6 +116,15 @@ def _fresh_snapshots() -> None:
     for snapshot in LiveSnapshot.registry:
         snapshot.forget()
     vectors.clear()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process() -> None:
+    """No test finds what requests of another one left to be written, nor the limits that they were counted in."""
+    for journal in (decisions, traces, usage, texts, answers):
+        journal.__init__()  # type: ignore[misc]
+    shared_limiter.cache_clear()
+    health._latest = None
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-import time
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -454,12 +454,12 @@ class TestAtTheSameTime:
 
     async def test_nobody_waits_in_line_for_what_is_not_kept(self, desk):
         for _ in range(4):
-            desk.says("Cut", done_reason="length", first_delay=0.3)
+            desk.says("Cut", done_reason="length", first_delay=1.0)
         started = asyncio.get_running_loop().time()
         answers = await asyncio.gather(*(desk.send() for _ in range(4)))
         assert desk.asked == 4
         assert {answer.cache for answer in answers} == {"miss"}
-        assert asyncio.get_running_loop().time() - started < 1.0
+        assert asyncio.get_running_loop().time() - started < 3.5
 
     async def test_one_that_waits_and_leaves_takes_nothing_from_the_others(self, desk):
         desk.says("The team lead.", first_delay=0.4)
@@ -509,13 +509,15 @@ class TestAcrossProcesses:
 
     async def test_nor_does_one_that_does_not_answer(self, desk, monkeypatch):
         await in_thread(purges.reload)
-        monkeypatch.setattr(table, "find", lambda _: time.sleep(0.6))
+        gate = threading.Event()
+        monkeypatch.setattr(table, "find", lambda _: gate.wait(30))
         monkeypatch.setattr(answering, "LOOKUP_SECONDS", 0.1)
         desk.says("One.", "Two.", "Three.")
         started = asyncio.get_running_loop().time()
         answers = [await desk.send(f"Question {number}?") for number in range(3)]
+        gate.set()
         assert {answer.cache for answer in answers} == {"bypass (unreachable)"}
-        assert asyncio.get_running_loop().time() - started < 1.0
+        assert asyncio.get_running_loop().time() - started < 10
 
     async def test_without_knowing_what_was_purged_nothing_is_given(self, desk, monkeypatch):
         desk.says("One.", "Two.")

@@ -153,10 +153,10 @@ class TestRedisGoesAway:
         redis.pause()
         started = time.monotonic()
         await asyncio.gather(*(limiter.take([REQUEST]) for _ in range(50)))
-        assert 0.25 < time.monotonic() - started < 1.0
+        assert 0.25 < time.monotonic() - started < 5.0, "one after the other they wait for 15 s"
         started = time.monotonic()
         await asyncio.gather(*(limiter.take([REQUEST]) for _ in range(50)))
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < 0.25
         redis.resume()
         await until(limiter, True)
 

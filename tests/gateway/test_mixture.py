@@ -278,7 +278,7 @@ class TestLeaving:
             servers[slug].reply(Reply(content=["a"] * 300, delay=0.05))
         await desk.send(stream=stream, leave_when=TRIO)
         for slug in TRIO:
-            assert await asyncio.to_thread(servers[slug].work_at(CHAT)[0].wait_disconnected, 1.0)
+            assert await asyncio.to_thread(servers[slug].work_at(CHAT)[0].wait_disconnected)
         assert {status for _, _, status in told(desk.why)} == {"cancelled"}
         assert desk.records[0].outcome == "cancelled"
 
@@ -286,7 +286,7 @@ class TestLeaving:
     async def test_while_the_aggregator_speaks(self, desk, servers, stream):
         servers["dan"].reply(Reply(content=["a"] * 300, delay=0.05))
         await desk.send(stream=stream, leave_when=["dan"])
-        assert await asyncio.to_thread(servers["dan"].work_at(CHAT)[0].wait_disconnected, 1.0)
+        assert await asyncio.to_thread(servers["dan"].work_at(CHAT)[0].wait_disconnected)
         assert told(desk.why)[-1] == ("aggregator", "dan", "cancelled")
         assert desk.why["parts"][0]["prompt_tokens"] == 11
 

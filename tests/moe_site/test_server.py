@@ -48,7 +48,7 @@ def test_one_that_is_announced_is_refused_before_anything_of_it_comes(narrow):
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b'"code":"request_too_large"' in answer
         assert b"X-Request-Id: mine" in answer
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 def test_who_asks_before_sending_gets_that_answer_alone(narrow):
@@ -118,7 +118,7 @@ def test_a_body_that_trickles_in_is_refused(narrow, beginning, piece):
     answer, seconds = trickled(narrow, head(narrow, *beginning, path="/v1/chat/completions"), piece)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"code":"request_timeout"' in answer
-    assert seconds < 6
+    assert seconds < 11
 
 
 def test_headers_that_never_end_are_refused(narrow):

@@ -106,10 +106,10 @@ def test_what_was_flushed_is_not_given_out_again():
 def test_a_line_of_five_megabytes_in_small_pieces_is_one_line():
     line = b'{"message":{"content":"' + b"x" * 5_000_000 + b'"}}'
     stream = line + b"\nshort\n"
-    started = time.monotonic()
+    started = time.process_time()
     lines = lines_of(*(stream[place : place + 4096] for place in range(0, len(stream), 4096)))
     assert lines == [line, b"short"]
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 # Server-sent events

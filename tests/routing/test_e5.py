@@ -147,9 +147,9 @@ def test_what_lies_beyond_max_tokens_is_not_read(embedder):
 @pytest.mark.parametrize("unit", ["word ", "x", "字", "\n"])
 def test_a_huge_text_takes_no_longer_than_a_long_one(embedder, unit):
     text = unit * 3_000_000
-    start = time.perf_counter()
+    start = time.process_time()
     embedder.embed(text)
-    assert time.perf_counter() - start < 0.5  # 20 ms when the machine is idle
+    assert time.process_time() - start < 0.5  # 20 ms when the machine is idle
 
 
 @needs_weights

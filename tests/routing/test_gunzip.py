@@ -41,10 +41,10 @@ def test_a_bomb_is_never_unpacked():
 
 def test_a_chain_of_nothings_costs_no_time():
     chain = gzip.compress(b"") * 200_000
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(NotGzip, match="more than 1024 parts"):
         gunzip(chain, most=1000)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"no gzip at all", gzip.compress(NOISE)[:-5], b"\x1f\x8b" * 50])

@@ -188,7 +188,7 @@ class TestMixture:
         asked = await several(pool, servers, patience=0.3).run(chat_request())
         assert 0.3 < time.monotonic() - began < 8
         assert asked.told[2] == ("member", "cid", "too slow")
-        assert await asyncio.to_thread(work(servers["cid"])[0].wait_disconnected, 1.0)
+        assert await asyncio.to_thread(work(servers["cid"])[0].wait_disconnected)
         assert asked.parts[2].usage is None
 
     async def test_nobody_is_given_up_before_half_have_answered(self, pool, servers):
@@ -493,7 +493,7 @@ class TestStopping:
         asked = several(pool, servers)
         assert await self.stopped(asked, *(servers[slug] for slug in SLUGS[:3])) < 1
         for slug in SLUGS[:3]:
-            assert await asyncio.to_thread(work(servers[slug])[0].wait_disconnected, 1.0)
+            assert await asyncio.to_thread(work(servers[slug])[0].wait_disconnected)
         assert [status for _, _, status in asked.told] == ["cancelled"] * 3
         assert not work(servers["dan"])
 
@@ -501,7 +501,7 @@ class TestStopping:
         servers["dan"].reply(Reply(content=["a"] * 400, delay=0.05))
         asked = several(pool, servers)
         assert await self.stopped(asked, servers["dan"]) < 1
-        assert await asyncio.to_thread(work(servers["dan"])[0].wait_disconnected, 1.0)
+        assert await asyncio.to_thread(work(servers["dan"])[0].wait_disconnected)
         assert asked.told[-1] == ("aggregator", "dan", "cancelled")
         assert asked.several.parts.usage.prompt_tokens == 30
 
@@ -512,12 +512,12 @@ class TestStopping:
             async for event in events:
                 if isinstance(event, Delta):
                     break
-        assert await asyncio.to_thread(work(servers["dan"])[0].wait_disconnected, 1.0)
+        assert await asyncio.to_thread(work(servers["dan"])[0].wait_disconnected)
         assert asked.told[-1] == ("aggregator", "dan", "cancelled")
 
     async def test_while_a_step_answers(self, pool, servers):
         servers["ann"].reply(Reply(content=["a"] * 400, delay=0.05))
         asked = cascade(pool, servers)
         assert await self.stopped(asked, servers["ann"]) < 1
-        assert await asyncio.to_thread(work(servers["ann"])[0].wait_disconnected, 1.0)
+        assert await asyncio.to_thread(work(servers["ann"])[0].wait_disconnected)
         assert asked.told == [("step", "ann", "cancelled")]

@@ -154,9 +154,9 @@ def test_texts_that_begin_like_something_else():
 def test_a_zip_bomb_is_not_unpacked():
     bomb = deflated_zeros(300 * 1024 * 1024)
     assert len(bomb) < 1_000_000
-    began = time.monotonic()
+    began = time.process_time()
     assert failure(bomb, "x.docx").code == "too_large"
-    assert time.monotonic() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_a_member_that_is_larger_than_it_says():
