@@ -15,6 +15,7 @@ from gateway import metrics, promises
 from gateway.account import Account
 from gateway.auth import Caller
 from gateway.caching.looking import Looked, Looking, looking_of
+from gateway.chatanswer import Head
 from gateway.choices import side_by_side, summed, total
 from gateway.cited import Cited
 from gateway.grounding import Grounded, evidence_wanted, ground
@@ -26,7 +27,6 @@ from gateway.limits.demand import chat_demand
 from gateway.offer import Offer
 from gateway.sources import linked
 from gateway.usage.texts import chat_kept
-from gateway.wire import Head
 from routing.backends.fetch import Allowed, Fetcher
 from routing.backends.images import with_images
 from routing.backends.protocol import ChatEvent, ChatRequest, Delta, Finish, Json, Message

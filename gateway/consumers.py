@@ -5,7 +5,9 @@ from contextlib import aclosing
 
 from django.conf import settings
 
-from gateway import sse, wire
+from gateway import sse
+from gateway.chatanswer import ChunkWriter, Completion
+from gateway.chatrequest import parse_chat
 from gateway.cited import Cited
 from gateway.completions import Routed, complete
 from gateway.doors import Door
@@ -25,7 +27,7 @@ class ChatCompletions(Door):
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()
-        request = wire.parse_chat(body)
+        request = parse_chat(body)
         asker = self.asker(caller)
         answering = complete(request, caller=caller, asker=asker, request_id=self.request_id, site=self.site)
         async with aclosing(answering) as events:
@@ -35,7 +37,7 @@ class ChatCompletions(Door):
                 await self._collect(events, request)
 
     async def _collect(self, events: Events, request: ChatRequest) -> None:
-        answer = wire.Completion()
+        answer = Completion()
         async for event in events:
             if isinstance(event, Routed):
                 self.extra_headers, routed = event.headers(), event
@@ -46,12 +48,12 @@ class ChatCompletions(Door):
         await self.send_json(answer.whole(routed.head, routed.explained() if request.explain else None))
 
     async def _stream(self, events: Events, request: ChatRequest) -> None:
-        writer: wire.ChunkWriter | None = None
+        writer: ChunkWriter | None = None
         async with EventStream(self, heartbeat=settings.STREAM_HEARTBEAT_SECONDS) as stream:
             async for event in events:
                 if isinstance(event, Routed):
                     self.extra_headers = event.headers()
-                    writer = wire.ChunkWriter(
+                    writer = ChunkWriter(
                         event.head,
                         include_usage=request.include_usage,
                         choices=request.n,

@@ -1,8 +1,8 @@
 """The door for those who want to know who would answer, and why."""
 
-from gateway import wire
 from gateway.account import Account
 from gateway.auth import Caller
+from gateway.chatrequest import parse_chat
 from gateway.completions import decided, listed
 from gateway.doors import Door
 from gateway.guards.findings import header_of
@@ -22,7 +22,7 @@ class Decisions(Door):
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()
-        request = wire.parse_chat(body)
+        request = parse_chat(body)
         decision = await self._decided(request, caller)
         headers = {
             "X-MoE-Decision": decision.id,

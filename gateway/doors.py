@@ -9,12 +9,12 @@ from django.conf import settings
 from gateway.account import Account
 from gateway.addresses import client_address, networks_of
 from gateway.auth import Caller, Visit, admit, asker_of, keys
+from gateway.chatanswer import Head
 from gateway.completions import Routed
 from gateway.http import HttpConsumer
 from gateway.limits.entry import Entry, entry_of
 from gateway.policy import Needs
 from gateway.usage.journal import usage
-from gateway.wire import Head
 from routing.exceptions import EndpointError
 from routing.features import Asker
 from routing.metering import is_metering

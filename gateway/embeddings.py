@@ -17,12 +17,12 @@ from typing import Any
 
 from gateway.account import Account
 from gateway.auth import Caller
+from gateway.chatanswer import Head
 from gateway.completions import Routed
 from gateway.fields import invalid
 from gateway.guards.guarding import guarding_for
 from gateway.limits.demand import embedding_demand
 from gateway.offer import Offer
-from gateway.wire import Head
 from routing.backends import codec
 from routing.backends.embeddings import TEXTS_PER_CALL, EmbeddingCall, Embeddings, joined, shortened
 from routing.backends.local import LocalEmbedder, local_embedder

@@ -1,8 +1,8 @@
 """Ollama's native API as this endpoint speaks it: its JSON into requests, events into its lines. Pure.
 
-A native chat is rewritten as the chat completion that says the same and read by gateway/wire.py, so that both doors
-check alike. Different from Ollama: a prompt that does not fit is an error, whatever ``truncate`` and ``shift`` say of
-chats; embeddings are cut only where ``truncate`` is true in so many words.
+A native chat is rewritten as the chat completion that says the same and read by gateway/chatrequest.py, so that both
+doors check alike. Different from Ollama: a prompt that does not fit is an error, whatever ``truncate`` and ``shift``
+say of chats; embeddings are cut only where ``truncate`` is true in so many words.
 
 Source: ollama/ollama, api/types.go and server/routes.go.
 """
@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.aliases import settled
+from gateway.chatrequest import read_chat
 from gateway.cited import Cited
 from gateway.embeddings import EmbeddingRequest, dimensions, texts_of
 from gateway.fields import Fields, invalid
 from gateway.textcompletions import SHARED, text_request, unread
-from gateway.wire import read_chat, settled
 from routing.backends import codec
 from routing.backends.embeddings import Embeddings
 from routing.backends.generation import TextRequest

@@ -1,6 +1,6 @@
 """Every parameter of POST /v1/chat/completions and what becomes of it: the promise, in one table. Pure.
 
-gateway/wire.py refuses and passes over what the table says; docs/conformance.md is written from it
+gateway/chatrequest.py refuses and passes over what the table says; docs/conformance.md is written from it
 (`manage.py conformance`); tests/gateway/test_parameters.py holds the table against what is really read.
 OpenAI's parameters are those of openai-python, src/openai/types/chat/completion_create_params.py.
 """

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from gateway import wire
 from gateway.account import Account
+from gateway.aliases import ALIASES, TOP_LEVEL_OPTIONS, settled
 from gateway.auth import Caller
+from gateway.chatanswer import Head, usage_object
+from gateway.chatrequest import read_chat
 from gateway.completions import Routed
 from gateway.fields import Fields, invalid, unsupported
 from gateway.guards.guarding import guarding_for
@@ -24,7 +26,6 @@ from gateway.limits.demand import text_demand
 from gateway.offer import Offer
 from gateway.parameters import NO_EFFECT
 from gateway.usage.texts import prompts_kept
-from gateway.wire import Head, read_chat, settled
 from routing.backends import codec
 from routing.backends.generation import TextCall, TextRequest, is_templated
 from routing.backends.protocol import (
@@ -66,8 +67,8 @@ SHARED = (
     "options",
     "metadata",
     "moe",
-    *wire.TOP_LEVEL_OPTIONS,
-    *wire.ALIASES,
+    *TOP_LEVEL_OPTIONS,
+    *ALIASES,
 )
 # What is read beside that.
 OWN = frozenset({"prompt", "suffix", "raw", "echo", "best_of", "logprobs", "n"})
@@ -174,7 +175,7 @@ class TextWriter:
     def end(self) -> Iterator[dict[str, Any]]:
         """Yield what comes after the last event."""
         if self._include_usage:
-            yield _envelope(self._head, []) | {"usage": wire.usage(self._usage)}
+            yield _envelope(self._head, []) | {"usage": usage_object(self._usage)}
 
     def _chunk(
         self, index: int, text: str, *, finish_reason: str | None = None, logprobs: Json | None = None
@@ -213,7 +214,7 @@ class TextCollector:
             }
             for index, reason in sorted(self.reasons.items())
         ]
-        whole = _envelope(head, choices) | {"usage": wire.usage(self.usage)}
+        whole = _envelope(head, choices) | {"usage": usage_object(self.usage)}
         return whole | {"moe": moe} if moe else whole
 
 

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from gateway import exposition, wire
+from gateway import exposition
 from gateway.auth import Caller
 from gateway.health import health
 from gateway.offer import Offer
@@ -53,7 +53,8 @@ class Model(APIView):
 
 
 def _described(name: str, found: Profile | Expert) -> dict[str, object]:
-    model = wire.model_object(name, CREATED) | {"name": found.name or name, "description": found.description}
+    model = {"id": name, "object": "model", "created": CREATED, "owned_by": "moe"}
+    model |= {"name": found.name or name, "description": found.description}
     if isinstance(found, Profile):
         return model
     windows = [replica.num_ctx or replica.context_length for replica in found.replicas]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.wire import parse_chat
+from gateway.chatrequest import parse_chat
 from routing.backends.protocol import ChatCall, ChatRequest
 
 HELLO = {"role": "user", "content": "Hello"}

@@ -1,6 +1,6 @@
 """A request for a response, from its JSON. Pure.
 
-What it has in common with a chat is read by gateway/wire.py, so that both doors check alike.
+What it has in common with a chat is read by gateway/chatrequest.py, so that both doors check alike.
 Source: openai/openai-python, src/openai/types/responses/response_create_params.py. What becomes of each parameter is in
 parameters.py.
 """
@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway import wire
+from gateway.aliases import TOP_LEVEL_OPTIONS, settled
+from gateway.chatrequest import read_chat
 from gateway.fields import Fields, invalid, unsupported
 from gateway.responses import items as reading
 from gateway.responses.items import Transcript
@@ -37,7 +38,7 @@ SUMMARIES = ("auto", "concise", "detailed")
 SHARED = (
     "model", "stream", "temperature", "top_p", "metadata", "parallel_tool_calls", "top_logprobs",
     "moe", "use_rag", "rag_collections", "rag", "num_ctx", "keep_alive", "think", "options",
-    "seed", "stop", "presence_penalty", "frequency_penalty", *wire.TOP_LEVEL_OPTIONS,
+    "seed", "stop", "presence_penalty", "frequency_penalty", *TOP_LEVEL_OPTIONS,
 )  # fmt: skip
 REFUSED_PARAMETERS = frozenset(name for name in REFUSED if "." not in name)
 # A chat's names in messages of errors, and what a client of this door calls the same.
@@ -179,7 +180,7 @@ def _chat(fields: Fields, tools: Tools, reasoning: Fields, text: Fields, include
     chat["response_format"] = _format(text.object("format"))
     chat["verbosity"] = text.raw("verbosity")
     chat["tools"], chat["tool_choice"] = list(tools.functions), tools.choice
-    request = wire.read_chat(Fields(wire.settled({name: value for name, value in chat.items() if value is not None})))
+    request = read_chat(Fields(settled({name: value for name, value in chat.items() if value is not None})))
     return replace(request, grounding=tools.search) if tools.search else request
 
 

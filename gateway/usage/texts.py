@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from gateway.auth import Caller
+from gateway.chatanswer import usage_object
 from gateway.grounding import Grounded
 from gateway.guards.texts import hidden
 from gateway.models import Exchange
-from gateway.wire import usage as usage_object
 from routing.backends import codec
 from routing.backends.openai import message_object
 from routing.backends.protocol import Delta, Finish, Message, Text, ToolCall, Usage

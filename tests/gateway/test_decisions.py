@@ -158,6 +158,9 @@ class TestProfiles:
         http = served_ollama.http()
         listed = {model["id"]: model for model in http.get("/v1/models").json()["data"]}
         assert list(listed)[:4] == ["auto", "auto-fast", "auto-best", "auto-cheap"]
+        assert {(model["object"], model["owned_by"], type(model["created"])) for model in listed.values()} == {
+            ("model", "moe", int)
+        }
         assert listed["auto-fast"]["name"] == "Automatic, fast"
         assert "soonest" in listed["auto-fast"]["description"]
         assert http.get("/v1/models/auto-fast").json() == listed["auto-fast"]

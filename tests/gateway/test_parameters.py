@@ -6,7 +6,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from openai.types.chat import completion_create_params as openai_types
 
-from gateway import wire
+from gateway.aliases import ALIASES, settled
+from gateway.chatrequest import read_chat
 from gateway.completions import listed
 from gateway.fields import Fields
 from gateway.parameters import EXTENSIONS, NO_EFFECT, OPENAI_PARAMETERS, REFUSED, Verdict, parameters
@@ -97,9 +98,9 @@ def test_what_is_carried_out_reaches_the_request(row):
 
 
 def test_what_is_read_is_what_the_table_has():
-    fields = Fields(wire.settled({"model": "auto", "messages": [HELLO]}))
-    wire.read_chat(fields)
-    aliases = set(wire.ALIASES) | {"format"}
+    fields = Fields(settled({"model": "auto", "messages": [HELLO]}))
+    read_chat(fields)
+    aliases = set(ALIASES) | {"format"}
     assert fields.seen | aliases | NO_EFFECT == {row.name for row in TOP} | NO_EFFECT
     assert not fields.seen & (aliases | NO_EFFECT)
 

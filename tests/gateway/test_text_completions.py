@@ -6,8 +6,8 @@ import time
 import openai
 import pytest
 
+from gateway.chatanswer import Head
 from gateway.textcompletions import TextCollector, TextWriter, legacy_logprobs, parse_text, text_call
-from gateway.wire import Head
 from routing.backends.protocol import Delta, Finish, ServerAddress, ServerKind, Usage
 from routing.catalog import Expert, Replica
 from routing.exceptions import BadRequest
