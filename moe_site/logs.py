@@ -49,17 +49,19 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         rf"\1\2{HIDDEN}",
     ),
 )
-# Without one of these, in small letters, none of the patterns fits: most lines need no closer look.
-_SIGNS = (
-    *("sk-", "bearer", "basic", "://", "/sources/", "authorization", "cookie", "session", "csrf", "passw", "pwd"),
+# Without one of these none of the patterns fits: most lines need no closer look. Of a key it takes more than the
+# beginning that it is known by, which stands in every line of a request.
+_KEY = re.compile(r"sk-[A-Za-z0-9_-]{14}")
+_SIGNS = (  # in small letters
+    *("bearer", "basic", "://", "/sources/", "authorization", "cookie", "session", "csrf", "passw", "pwd"),
     *("secret", "api_key", "api-key", "apikey", "access_key", "access-key", "accesskey", "auth_key", "auth-key"),
-    *("authkey", "refresh", "token=", "token:", "token ", 'token"', "token'", "signature", "sig"),
+    *("authkey", "refresh", "token=", "token:", "token ", "token\t", "token\n", 'token"', "token'", "signature", "sig"),
 )
 
 
 def may_hold_secrets(text: str) -> bool:
     small = text.lower()
-    return any(sign in small for sign in _SIGNS)
+    return any(sign in small for sign in _SIGNS) or _KEY.search(text) is not None
 
 
 def redacted(text: str) -> str:

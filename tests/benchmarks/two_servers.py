@@ -33,7 +33,8 @@ async def _main() -> None:
     from routing.backends.protocol import ServerAddress, ServerKind
     from routing.catalog import Expert, Replica
     from routing.decision import Decision
-    from routing.pool import Attempt, Pool
+    from routing.pool import Pool
+    from routing.trial import Attempt
     from tests.requests import chat_request
     from tests.scripted import Reply, Residency, ScriptedModel, ScriptedServer
 

@@ -167,6 +167,8 @@ def test_a_request_seen_further_in_is_the_same_one():
         ("https://example.org/?api_key=0123456789&page=2", "https://example.org/?api_key=[hidden]&page=2"),
         ('{"password": "hunter22", "tokens": 1234}', '{"password": "[hidden]", "tokens": 1234}'),
         ("Cookie: sessionid=0123456789abc; x=1", "Cookie: [hidden]; x=1"),
+        ("token\t= 0123456789abcdef", "token\t= [hidden]"),
+        ("token\n:0123456789abcdef", "token\n:[hidden]"),
         ("/sources/eyJjIjoxfQ:1abc:sig-nature/", "/sources/[hidden]/"),
         ("prompt_tokens=1234 first_token=12 model=m", "prompt_tokens=1234 first_token=12 model=m"),
         ("http://box:11434/api/chat to a@b", "http://box:11434/api/chat to a@b"),
@@ -174,6 +176,19 @@ def test_a_request_seen_further_in_is_the_same_one():
 )
 def test_secrets_are_hidden_and_nothing_else(text, told):
     assert logs.redacted(text) == told
+
+
+def test_the_beginning_that_a_key_is_known_by_costs_a_line_no_closer_look():
+    assert not logs.may_hold_secrets("Request processed kind=completion key=sk-moe-AbCdEf model=auto tokens=258")
+    assert not logs.may_hold_secrets('{"kind":"completion","key":"sk-moe-AbCdEf","model":"auto","prompt_tokens":250}')
+
+
+@pytest.mark.parametrize("length", range(14, 21))
+@pytest.mark.parametrize("key", [KEY, "sk-0123456789abcdefghij"])
+def test_whatever_of_a_key_must_be_hidden_is_looked_for(key, length):
+    shown = key[:length]
+    is_secret = length >= (17 if key is KEY else 19)  # four more than its beginning; of others sixteen letters
+    assert (logs.HIDDEN in logs.redacted(f"key={shown}.")) is is_secret
 
 
 @pytest.mark.parametrize("kind", ["as_json", "as_lines"])
