@@ -13,7 +13,7 @@ from django.utils import timezone
 from gateway import metrics
 from gateway.auth import Caller
 from gateway.cited import Citing
-from gateway.errors import CLIENT_LEFT, translated
+from gateway.errors import CLIENT_LEFT, Stopping, translated
 from gateway.grounding import Grounded
 from gateway.guards.guarding import Guarding
 from gateway.limits.claims import Spent, cost_units
@@ -27,6 +27,7 @@ from knowledge.models import RetrievalTrace
 from knowledge.tracing import traces
 from routing.backends.protocol import Usage
 from routing.catalog import Replica
+from routing.current import is_broken_off
 from routing.decision import Decision
 from routing.exceptions import EndpointError
 from routing.journal import journal
@@ -34,14 +35,14 @@ from routing.metering import Meter, begin_metering
 from routing.mixture.answering import Answering
 from routing.mixture.parts import Parts, together
 from routing.models import DecisionRecord
-from routing.pool import Attempt
+from routing.trial import Attempt
 
 LONGEST_PROMPT = 20_000
 
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """``what`` is the kind of request; a request that has neither a reason nor an error was cancelled.
+    """``what`` is the kind of request; one that has neither a reason nor an error at its end was left by its client.
 
     ``keeps_decision`` is whether the decision is one that can be looked up later.
 
@@ -50,6 +51,7 @@ class Account:
     ``meter`` is what model servers did for it; ``cache`` names the cache that the answer came from instead, ``found``
     is how many passages a search found, and ``kept`` what is kept of its texts, if anybody wants that. ``guarding``
     tells what guards found, ``grounded`` and ``citing`` what the answer rests on, where it was grounded.
+    ``reservation`` is what its caller's limits hold for it now, and ``charged`` how many calls were taken from them.
     """
 
     what: str
@@ -73,12 +75,18 @@ class Account:
     citing: Citing | None = None
     error: EndpointError | None = None
     reservation: Reservation | None = None
+    charged: int = 0
     first_event: float | None = None
     at: dt.datetime = field(default_factory=timezone.now)
     started: float = field(default_factory=time.monotonic)
 
     async def reserve(self, demand: Callable[[], Demand]) -> None:
-        """Reserve what the request may take where its caller is limited; raises RateLimited, QuotaSpent, Uncounted."""
+        """Reserve what the request may take where its caller is limited; raises RateLimited, QuotaSpent, Uncounted.
+
+        What was reserved before, for a call that helped, is settled first.
+        """
+        if self.reservation:
+            self.settle()
         if self.caller.entry:
             self.reservation = await self.caller.entry.reserve(demand(), self.at)
 
@@ -122,21 +130,34 @@ class Account:
     def close(self) -> None:
         """Tell everybody who wants to know how it ended; called once, whichever way it did."""
         seconds = time.monotonic() - self.started
-        unforeseen = sys.exc_info()[1]  # what goes through the ``finally`` in which this is called
-        if self.error is None and self.reason is None and isinstance(unforeseen, Exception):
-            self.error = translated(unforeseen)
+        if self.error is None and self.reason is None:
+            self.error = _unforeseen()
         log_line(self, seconds)
         metrics.count(self, seconds)
         mark_span(self)
-        if self.reservation:
-            calls = self.meter.calls  # with what only helped: its key's budgets are charged with that too
-            tokens = took_together(calls).usage.total_tokens
-            self.reservation.settle(Spent(tokens=tokens, cost=cost_units(cost_together(calls))))
+        self.settle()
         self.record()
         for record in records_of(self, seconds):
             usage.note(record)
         if self.kept:
             text_note(self, self.kept)
+
+    def settle(self) -> None:
+        """Take what model servers did since the last time, with what only helped, from its caller's limits.
+
+        It takes the place of the reservation. Where there is none (a search, an answer that is given again) days and
+        months are charged with it.
+        """
+        if self.caller.entry is None:
+            return
+        calls = self.meter.calls[self.charged :]
+        self.charged += len(calls)
+        spent = Spent(tokens=took_together(calls).usage.total_tokens, cost=cost_units(cost_together(calls)))
+        reservation, self.reservation = self.reservation, None
+        if reservation:
+            reservation.settle(spent)
+        else:
+            self.caller.entry.charge(spent, self.at)
 
     def record(self) -> None:
         """Hand the decision, and the rules that had their way in it, to the journal."""
@@ -188,6 +209,14 @@ class Account:
             trace=grounded.trace(citing, with_question=keeps_prompt(decision)),
             created_at=self.at,
         )
+
+
+def _unforeseen() -> EndpointError | None:
+    """Return why a request ends that neither came to its end nor failed; None: nobody waits for it any more."""
+    error = sys.exc_info()[1]  # what goes through the ``finally`` in which the account is closed
+    if isinstance(error, Exception):
+        return translated(error)
+    return Stopping() if is_broken_off() else None
 
 
 @contextmanager

@@ -46,11 +46,6 @@ class Caller:
         """Whose turn it is in a queue: each key is served fairly beside the others."""
         return self.prefix or "anonymous"
 
-    # What REST framework's permissions ask of a user.
-    @property
-    def is_authenticated(self) -> bool:
-        return True
-
     def may(self, scope: Scope) -> bool:
         """Tell whether the caller may do things of this kind; an anonymous one may do what clients do."""
         return all(scope in policy.scopes for policy in self.policies) if self.policies else scope in CLIENT_SCOPES

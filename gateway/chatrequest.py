@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.aliases import TOP_LEVEL_OPTIONS, settled
-from gateway.fields import Fields, invalid, unsupported
+from gateway.fields import Fields, invalid, json_object, unsupported
 from gateway.parameters import NO_EFFECT, REFUSED
 from gateway.rag import read_grounding
 from gateway.tools import read_tools
 from gateway.turns import read_messages
-from routing.backends import codec
 from routing.backends.ollama import THINK_LEVELS
 from routing.backends.protocol import ChatRequest, Json, ResponseFormat, Sampling
 from routing.exceptions import BadRequest
@@ -27,13 +26,7 @@ REFUSED_OPTIONS = frozenset(name.removeprefix("options.") for name in REFUSED if
 
 def parse_chat(body: bytes) -> ChatRequest:
     """Return the request in ``body``; raises BadRequest naming the parameter that is wrong."""
-    try:
-        data = codec.loads(body)
-    except ValueError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise BadRequest("The body must be a JSON object with 'model' and 'messages'.")
-    return read_chat(Fields(settled(data)))
+    return read_chat(Fields(settled(json_object(body, "'model' and 'messages'"))))
 
 
 def read_chat(fields: Fields) -> ChatRequest:

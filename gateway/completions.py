@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from django.conf import settings
 
@@ -36,9 +37,10 @@ from routing.exceptions import EndpointError, UpstreamFailed
 from routing.features import Asker
 from routing.mixture.mixing import answering
 from routing.mixture.parts import Parts, counted
-from routing.pool import Attempt, PromptCut, shared_pool
+from routing.pool import PromptCut, shared_pool
 from routing.router import shared_router
 from routing.tracing import stage
+from routing.trial import Attempt
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +133,7 @@ async def complete(
     account = Account(what=what, request_id=request_id, caller=caller, asked=request.model, is_streamed=request.stream)
     if request.ignored:
         logger.info("parameters ignored request_id=%s names=%s", request_id, listed(request.ignored))
-    library = library or Library(caller)
+    library = library or Library(caller, reserve=account.reserve)
     try:
         guarding = account.guarding = await guarding_for(request.model, caller)
         request = asked = await guarding.chat(request)
@@ -143,7 +145,11 @@ async def complete(
         account.kept = chat_kept(asked.messages, what=what, caller=caller, grounded=grounded)
         citing = account.citing = grounded.citing(request.n, linked(site, caller.key_id)) if grounded else None
         request = await with_images(request, Fetcher(Allowed.parse(settings.FETCH_ALLOWED_HOSTS)))
-        await account.reserve(lambda: chat_demand(request, decision, shared_pool().tokens))
+        reserve = partial(account.reserve, lambda: chat_demand(request, decision, shared_pool().tokens))
+        if looking and not guarding.asks_experts:
+            looking.reserve = reserve
+        else:
+            await reserve()
         await guarding.judge(param="messages")
         answered = _answered(request, decision, caller, account, looking)
         async with aclosing(given(guarding, answered, account, request, answers=request.n)) as events:

@@ -1,18 +1,19 @@
 """What is searched for when somebody asks: the last message, and for a follow-up what it follows up on.
 
-A small expert may rewrite a follow-up into a question that stands by itself. It has two seconds; without it, or when
-it is too late, the message is searched for together with the one before it.
+A small expert may rewrite a follow-up into a question that stands by itself. It has two seconds; without it, when it is
+too late, or when the caller's limits do not hold it, the message is searched for together with the one before it.
 """
 
 import asyncio
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from gateway.auth import Caller
+from gateway.limits.demand import Demand, chat_demand
 from routing.backends.protocol import ChatRequest, Delta, Message, Sampling, Text
 from routing.catalog import catalog
 from routing.classifier.reading import read
@@ -22,6 +23,9 @@ from routing.named import explicit
 from routing.pool import shared_pool
 
 logger = logging.getLogger(__name__)
+
+Reserve = Callable[[Callable[[], Demand]], Awaitable[None]]
+"""Takes what a call may take from somebody's limits; raises EndpointError where they do not hold it."""
 
 CONDENSE_SECONDS = 2.0
 LONGEST_QUESTION = 1_000
@@ -105,7 +109,13 @@ def cleaned(answer: str) -> str:
 # --- asking -----------------------------------------------------------------------------------------------------
 
 
-async def wording(request: ChatRequest, *, expert: str | None, condense: bool, caller: Caller) -> Wording:
+async def unlimited(demand: Callable[[], Demand]) -> None:
+    """Reserve nothing."""
+
+
+async def wording(
+    request: ChatRequest, *, expert: str | None, condense: bool, caller: Caller, reserve: Reserve = unlimited
+) -> Wording:
     """Return what is searched for to answer the last message of ``request``; ``expert`` rewrites a follow-up."""
     began = time.perf_counter()
     found = as_asked(request.messages, condense=condense)
@@ -113,7 +123,7 @@ async def wording(request: ChatRequest, *, expert: str | None, condense: bool, c
         return replace(found, milliseconds=(time.perf_counter() - began) * 1000)
     try:
         async with asyncio.timeout(CONDENSE_SECONDS):
-            rewritten = cleaned(await _answer(demand(request.messages, expert), caller))
+            rewritten = cleaned(await _answer(demand(request.messages, expert), caller, reserve))
         note = "" if rewritten else f"{expert} did not rewrite the question."
     except TimeoutError:
         rewritten, note = "", f"{expert} took longer than {CONDENSE_SECONDS:g} s to rewrite the question."
@@ -127,8 +137,9 @@ async def wording(request: ChatRequest, *, expert: str | None, condense: bool, c
     return replace(found, note=note, milliseconds=(time.perf_counter() - began) * 1000)
 
 
-async def _answer(request: ChatRequest, caller: Caller) -> str:
+async def _answer(request: ChatRequest, caller: Caller, reserve: Reserve) -> str:
     decision = explicit(request, await catalog.aget())
+    await reserve(lambda: chat_demand(request, decision, shared_pool().tokens))
     chat = shared_pool().chat(decision, request, tenant=caller.tenant, weight=caller.weight)
     with helping("condensing"):
         async with aclosing(chat) as events:

@@ -23,6 +23,7 @@ class Decisions(Door):
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()
         request = parse_chat(body)
+        await self.check_budgets()
         decision = await self._decided(request, caller)
         headers = {
             "X-MoE-Decision": decision.id,
@@ -40,7 +41,8 @@ class Decisions(Door):
             request = await guarding.chat(request)
             if guarding.has_found:
                 self.extra_headers["X-MoE-Guards"] = header_of(guarding.found)
-            decision = account.decision = await decided(request, self.asker(caller), Library(caller))
+            library = Library(caller, reserve=account.reserve)
+            decision = account.decision = await decided(request, self.asker(caller), library)
             account.reason = "not run"
         except EndpointError as error:
             account.error = error

@@ -43,6 +43,11 @@ class Door(HttpConsumer):
         await self.entry.come_in()
         return replace(caller, entry=self.entry)
 
+    async def check_budgets(self) -> None:
+        """Raise QuotaSpent where a budget of the caller's is spent: for what asks a model, and reserves nothing."""
+        if self.entry:
+            await self.entry.check_budgets()
+
     def failed(self, error: EndpointError) -> None:
         # What fails later has an account, which tells more.
         if self.known and self.what and not is_metering():

@@ -19,11 +19,10 @@ from gateway.account import Account
 from gateway.auth import Caller
 from gateway.chatanswer import Head
 from gateway.completions import Routed
-from gateway.fields import invalid
+from gateway.fields import invalid, json_object
 from gateway.guards.guarding import guarding_for
 from gateway.limits.demand import embedding_demand
 from gateway.offer import Offer
-from routing.backends import codec
 from routing.backends.embeddings import TEXTS_PER_CALL, EmbeddingCall, Embeddings, joined, shortened
 from routing.backends.local import LocalEmbedder, local_embedder
 from routing.backends.protocol import Json
@@ -31,7 +30,8 @@ from routing.catalog import Replica, catalog
 from routing.exceptions import BadRequest, ContextLengthExceeded, EndpointError
 from routing.metering import called
 from routing.named import IN_PROCESS, decide_embedding
-from routing.pool import Attempt, shared_pool
+from routing.pool import shared_pool
+from routing.trial import Attempt
 
 MOST_TEXTS = 2048  # OpenAI's own limit
 # Tokens of a longer text are counted up to here first: counting takes a second per million characters.
@@ -56,12 +56,7 @@ class EmbeddingRequest:
 
 def parse_embeddings(body: bytes) -> EmbeddingRequest:
     """Return the request in ``body``; raises BadRequest naming the parameter that is wrong."""
-    try:
-        data = codec.loads(body)
-    except ValueError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise BadRequest("The body must be a JSON object with 'model' and 'input'.")
+    data = json_object(body, "'model' and 'input'")
     encoding = data.get("encoding_format")
     if encoding not in (None, "float", "base64"):
         raise invalid("encoding_format", "'encoding_format' must be float or base64.")

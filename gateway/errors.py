@@ -10,7 +10,9 @@ The door's own leaves of the exception tree in routing/exceptions.py:
     ├── RequestTooSlow         408
     ├── BodyTooLarge           413
     ├── ContentRefused         400  a guard found something in the request
-    └── UnsupportedMediaType   415
+    ├── UnsupportedMediaType   415
+    ├── UnsupportedEncoding    415  packed with what nobody here unpacks
+    └── Stopping               503  this process ends before the answer does
 """
 
 import logging
@@ -109,6 +111,28 @@ class UnsupportedMediaType(EndpointError):
     code = "unsupported_media_type"
 
 
+class UnsupportedEncoding(UnsupportedMediaType):
+    code = "unsupported_content_encoding"
+
+    def __init__(self, given: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"Bodies packed with '{given[:100]}' are not read here. Send it without Content-Encoding, or packed once "
+            f"with one of: {', '.join(known)}."
+        )
+        self.known = known
+
+
+class Stopping(Unavailable):
+    """The process ends, and does not wait any longer for an answer to be complete."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The endpoint is being stopped or started again, and this answer could not be completed. Send the request "
+            "again.",
+            retry_after=5,
+        )
+
+
 class InternalError(EndpointError):
     """Something nobody foresaw; the log has the traceback under the request's id."""
 
@@ -135,6 +159,8 @@ def error_headers(error: EndpointError) -> dict[str, str]:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
+    if isinstance(error, UnsupportedEncoding):
+        headers["Accept-Encoding"] = ", ".join(error.known)
     if isinstance(error, ContentRefused) and error.guards:
         headers["X-MoE-Guards"] = error.guards
     return headers

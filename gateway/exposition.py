@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, disable_created_metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway import metrics
+from gateway.caching.inredis import shared_answers
 from gateway.caching.writing import writing
 from gateway.limits.limiter import shared_limiter
 from gateway.usage.journal import usage
@@ -55,6 +56,14 @@ def journals() -> Iterator[JournalState]:
     yield JournalState("vectors", len(vectors), vectors.dropped)
 
 
+def redis_states() -> Iterator[tuple[str, str]]:
+    """Yield what this process uses Redis for, and how Redis is for that: "ok", or what is wrong and done about it."""
+    if (counted := shared_limiter().state) is not None:
+        yield "limits", counted
+    if (shared := shared_answers()) and (kept := shared.state) is not None:
+        yield "answers", kept
+
+
 class Sums:
     """Takes what others count for themselves into counters: what it grew by since it was last told."""
 
@@ -91,8 +100,8 @@ def _refresh(kind: str) -> None:
     _sums.take(metrics.cache, ("embedding", "hit"), vectors.hits)
     _sums.take(metrics.cache, ("embedding", "miss"), vectors.misses)
     metrics.database_up.set(live.is_following())
-    if (redis := shared_limiter().state) is not None:
-        metrics.redis_up.labels("limits").set(redis == "ok")
+    for use, redis in redis_states():
+        metrics.redis_up.labels(use).set(redis == "ok")
     metrics.processes.labels(kind).set(1)
     metrics.build.labels(version(), platform.python_version()).set(1)
 

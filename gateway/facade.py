@@ -17,7 +17,7 @@ from gateway.aliases import settled
 from gateway.chatrequest import read_chat
 from gateway.cited import Cited
 from gateway.embeddings import EmbeddingRequest, dimensions, texts_of
-from gateway.fields import Fields, invalid
+from gateway.fields import Fields, invalid, json_object
 from gateway.textcompletions import SHARED, text_request, unread
 from routing.backends import codec
 from routing.backends.embeddings import Embeddings
@@ -66,13 +66,7 @@ def read(body: bytes) -> dict[str, Any]:
     """Return the object in ``body``; raises BadRequest."""
     if not body.strip():
         raise BadRequest("missing request body")
-    try:
-        data = codec.loads(body)
-    except ValueError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise BadRequest("The body must be a JSON object.")
-    return data
+    return json_object(body)
 
 
 def model_name(data: Mapping[str, Any]) -> str:

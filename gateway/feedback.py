@@ -12,11 +12,10 @@ from gateway.account import LONGEST_PROMPT
 from gateway.auth import Caller
 from gateway.doors import Door
 from gateway.errors import NotFound
-from gateway.fields import Fields, invalid, unsupported
+from gateway.fields import Fields, invalid, json_object, unsupported
 from gateway.guards.findings import header_of
 from gateway.guards.guarding import guarding_for
 from gateway.policy import Scope
-from gateway.ragapi.incoming import parse_object
 from gateway.ragapi.serializers import checked_text
 from routing.catalog import catalog
 from routing.journal import records_flush
@@ -79,7 +78,7 @@ class FeedbackDoor(Door):
 
 def parse_feedback(body: bytes) -> Said:
     """Read a request; raises BadRequest."""
-    fields = Fields(parse_object(body))
+    fields = Fields(json_object(body))
     decision = fields.text("decision")
     rating = fields.number("rating", -1, 1)
     expert = fields.text("expert")

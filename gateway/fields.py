@@ -3,7 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from routing.backends import codec
 from routing.exceptions import BadRequest
+
+
+def json_object(body: bytes, holding: str = "") -> dict[str, Any]:
+    """Return the object that ``body`` is; raises BadRequest, which says what it must be ``holding``."""
+    try:
+        data = codec.loads(body)
+    except ValueError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise BadRequest(f"The body must be a JSON object{f' with {holding}' if holding else ''}.")
+    return data
 
 
 class Fields:

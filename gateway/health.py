@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, connection
 
-from gateway.exposition import journals
-from gateway.limits.limiter import shared_limiter
+from gateway.exposition import journals, redis_states
 from knowledge.rescue import jobs_unattended
 from routing.backends.protocol import ServerAddress
 from routing.catalog import catalog
@@ -67,8 +66,7 @@ async def _examine() -> Health:
 
 
 def _redis() -> dict[str, str]:
-    state = shared_limiter().state
-    return {} if state is None else {"redis": state}
+    return {f"redis for {use}": state for use, state in redis_states()}
 
 
 async def _of_the_database() -> dict[str, str]:

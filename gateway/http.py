@@ -16,10 +16,10 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from gateway import sse
-from gateway.errors import BodyTooLarge, MethodNotAllowed, envelope, error_headers, from_exception
+from gateway.errors import BodyTooLarge, MethodNotAllowed, Stopping, envelope, error_headers, from_exception
 from gateway.middleware import current_id
 from routing.backends import codec
-from routing.current import note_door
+from routing.current import note_broken_off, note_door
 from routing.exceptions import EndpointError
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -50,7 +50,7 @@ class HttpConsumer(AsyncHttpConsumer):
         # connections that no consumer here opens, and could not read messages while one is handled.
         self.scope = scope
         self.base_send = send
-        self.response_started = False
+        self.response_started = self.response_ended = self.is_stopping = False
         self.headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         self.request_id = current_id(self.headers.get(b"x-request-id"))
         note_door(type(self).__name__, route_of(scope))
@@ -66,6 +66,11 @@ class HttpConsumer(AsyncHttpConsumer):
         left = asyncio.create_task(self._wait_for_disconnect(receive))
         try:
             await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # Of clients that leave ``left`` knows; only a server that stops cancels while one waits.
+            self.is_stopping = True
+            note_broken_off()
+            raise
         finally:
             await _stop(left)
             await _stop(work)
@@ -100,6 +105,10 @@ class HttpConsumer(AsyncHttpConsumer):
             failure = from_exception(error)
             self.failed(failure)
             await self.send_error(failure)
+        except asyncio.CancelledError:
+            if self.is_stopping and not self.response_ended:
+                await self.send_error(Stopping())
+            raise
 
     def failed(self, error: EndpointError) -> None:
         """Take note that the request failed; called before its client is told."""
@@ -129,6 +138,10 @@ class HttpConsumer(AsyncHttpConsumer):
             await self.send_body(sse.data(envelope(error)))
         else:
             await self.send_json(envelope(error), status=error.status, headers=error_headers(error))
+
+    async def send_body(self, body: bytes, *, more_body: bool = False) -> None:
+        self.response_ended = not more_body
+        await super().send_body(body, more_body=more_body)
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
         self.response_started = True

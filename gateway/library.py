@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import Error
 
 from gateway.auth import Caller
-from gateway.condensing import Wording, wording
+from gateway.condensing import Reserve, Wording, unlimited, wording
 from knowledge.access import Access
 from knowledge.models import Collection as CollectionRow
 from knowledge.passages import Mode, Retrieval, SearchRequest
@@ -30,10 +30,21 @@ Found = TypeVar("Found")
 
 
 class Library:
-    """Searches on behalf of ``caller``; the same search is not made twice, nor the question put into words twice."""
+    """Searches on behalf of ``caller``; the same search is not made twice, nor the question put into words twice.
 
-    def __init__(self, caller: Caller, *, retrieve: Retrieve | None = None, look: Look | None = None) -> None:
+    ``reserve`` takes from the caller's limits what putting it into words may take of a model.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        *,
+        reserve: Reserve = unlimited,
+        retrieve: Retrieve | None = None,
+        look: Look | None = None,
+    ) -> None:
         self.caller = caller
+        self._reserve = reserve
         self._retrieve = retrieve or partial(search, access=access_of(caller))
         self._look = look or partial(_look, access_of(caller))
         self._shelves: dict[tuple[str, ...], Shelf] = {}
@@ -57,7 +68,9 @@ class Library:
             goes_on = condense and sum(message.role == "user" for message in request.messages) > 1
             shelf = await self.shelf(collections) if goes_on else {}
             expert = next((slug for slug in shelf.values() if slug), None)
-            self._wording = await wording(request, expert=expert, condense=condense, caller=self.caller)
+            self._wording = await wording(
+                request, expert=expert, condense=condense, caller=self.caller, reserve=self._reserve
+            )
         return self._wording
 
     async def search(self, request: SearchRequest) -> Retrieval:

@@ -33,7 +33,8 @@ from routing.features import Asker
 from routing.modelcare import model_unload
 from routing.models import InstalledModel
 from routing.named import explicit
-from routing.pool import Attempt, shared_pool
+from routing.pool import shared_pool
+from routing.trial import Attempt
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class Talking(NativeDoor):
         if request.reason == "unload" and (model := known.find(request.model) or known.find_embedder(request.model)):
             await _unload(model)
             return request.reason
+        await self.check_budgets()
         decision = explicit(ChatRequest(model=request.model, messages=()), known)
         async with aclosing(_loading(decision, request, caller)) as events:
             async for event in events:

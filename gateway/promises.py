@@ -16,7 +16,7 @@ from gateway import schemas
 from routing.backends import codec
 from routing.backends.protocol import ChatRequest, Delta, Finish, Json, Message, ServerKind, Text, ToolCallDelta, Usage
 from routing.exceptions import BadRequest, EndpointError, UpstreamFailed
-from routing.pool import Attempt
+from routing.trial import Attempt
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from gateway.models import CachedAnswer, Exchange, UsageHour, UsageRecord
 from knowledge.models import IngestionJob, JobState, RetrievalTrace
-from routing.journal import kept_since, old_rows_delete
 from routing.models import CachedVector, DecisionRecord, Feedback
+from routing.sweeping import kept_since, old_rows_delete
 from routing.vectorcache import UNUSED_DAYS
 
 BATCH = 10_000

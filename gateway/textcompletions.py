@@ -19,14 +19,13 @@ from gateway.auth import Caller
 from gateway.chatanswer import Head, usage_object
 from gateway.chatrequest import read_chat
 from gateway.completions import Routed
-from gateway.fields import Fields, invalid, unsupported
+from gateway.fields import Fields, invalid, json_object, unsupported
 from gateway.guards.guarding import guarding_for
 from gateway.guards.outgoing import given
 from gateway.limits.demand import text_demand
 from gateway.offer import Offer
 from gateway.parameters import NO_EFFECT
 from gateway.usage.texts import prompts_kept
-from routing.backends import codec
 from routing.backends.generation import TextCall, TextRequest, is_templated
 from routing.backends.protocol import (
     ChatEvent,
@@ -42,10 +41,11 @@ from routing.exceptions import BadRequest, EndpointError, UpstreamFailed
 from routing.features import Asker
 from routing.mixture.plan import alone
 from routing.named import to_fill_in
-from routing.pool import Attempt, shared_pool
+from routing.pool import shared_pool
 from routing.preparing import prepare
 from routing.router import shared_router
 from routing.tracing import stage
+from routing.trial import Attempt
 
 # What a text completion has in common with a chat, read by the same code.
 SHARED = (
@@ -80,12 +80,7 @@ MOST_CHOICES = 16
 
 def parse_text(body: bytes) -> TextRequest:
     """Return the request in ``body``; raises BadRequest naming the parameter that is wrong."""
-    try:
-        data = codec.loads(body)
-    except ValueError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise BadRequest("The body must be a JSON object with 'model' and 'prompt'.")
+    data = json_object(body, "'model' and 'prompt'")
     if data.get("echo"):
         raise unsupported("echo", "'echo' is not supported. Put the prompt before the answer yourself.")
     if data.get("best_of") not in (None, 1):

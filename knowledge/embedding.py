@@ -21,8 +21,9 @@ from routing.catalog import Replica, catalog
 from routing.exceptions import ContextLengthExceeded
 from routing.metering import helping
 from routing.named import decide_embedding
-from routing.pool import Attempt, shared_pool
+from routing.pool import shared_pool
 from routing.tokens import estimate_text
+from routing.trial import Attempt
 
 if TYPE_CHECKING:
     from knowledge.models import EmbeddingModel

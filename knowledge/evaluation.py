@@ -18,11 +18,11 @@ from uuid import uuid4
 
 from knowledge.access import EVERYTHING
 from knowledge.collections import collection_create, collection_delete
-from knowledge.documents import Incoming, document_receive
 from knowledge.foreground import FAILED, HOLD_SECONDS, Errand, Foreground, Listener, Outcome
 from knowledge.measures import ndcg, recall, reciprocal_rank
 from knowledge.models import Chunk, Collection, Document
 from knowledge.passages import SearchRequest
+from knowledge.receiving import Incoming, document_receive
 from knowledge.revisions import Received
 from knowledge.search import chunks_ranked
 from knowledge.threads import in_thread

@@ -14,7 +14,8 @@ from django.db import connection
 from knowledge.documents import document_delete
 from knowledge.models import Collection, Document, StoredFile
 from knowledge.storedfiles import file_delete
-from routing.journal import SWEEP_BATCH, keep_writing
+from routing.sweeping import SWEEP_BATCH
+from routing.writing import keep_writing
 
 logger = logging.getLogger("knowledge")
 

@@ -23,7 +23,6 @@ from knowledge.curation.composition import composition_of
 from knowledge.curation.ledger import Entry, entries_of
 from knowledge.curation.overlay import Finding, overlay
 from knowledge.curation.review import waits_for_review
-from knowledge.documents import page_receive
 from knowledge.embedding import Embedder, ModelSpec, Vector
 from knowledge.equipment import Equipment, shared_equipment
 from knowledge.feeding import vectors_make
@@ -39,6 +38,7 @@ from knowledge.postings import ChunkTerms, chunk_terms
 from knowledge.progress import Progress, told
 from knowledge.publishing import Publication, hold, publish, to_be_counted
 from knowledge.readings import Reading, reading_of
+from knowledge.receiving import page_receive
 from knowledge.reembedding import drop, fill, reembed
 from knowledge.staging import Cutting, Placed, Staged, chunks_stage, vectors_store
 from knowledge.threads import in_thread

@@ -1,4 +1,4 @@
-"""Uploaded files: kept by themselves, read into any number of collections (knowledge/documents.py), and deleted."""
+"""Uploaded files: kept by themselves, read into any number of collections (knowledge/filing.py), and deleted."""
 
 import datetime as dt
 

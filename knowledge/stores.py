@@ -8,7 +8,7 @@ from django.utils.text import slugify
 
 from knowledge.access import EVERYTHING, Access, Level
 from knowledge.collections import collection_create
-from knowledge.documents import OwnCut
+from knowledge.filing import OwnCut
 from knowledge.models import Collection
 from routing.exceptions import BadRequest
 

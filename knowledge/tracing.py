@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from knowledge.models import RetrievalTrace
 from knowledge.uses import uses_note
 from routing.batches import Batches, storable
-from routing.journal import keep_writing, rows_sweep
+from routing.sweeping import rows_sweep
+from routing.writing import keep_writing
 
 CAPACITY = 2_000
 """Traces that wait while the database is away; later ones are dropped."""

@@ -11,15 +11,8 @@ from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from gateway.admin.readonly import ReadOnly
 from moe_site.signing_in.factor import factor_remove
-
-
-class Kept(ReadOnly):
-    """A record of what happened, which nobody may tidy up by hand."""
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from routing.admin.readonly import Kept, ReadOnly
 
 
 @admin.register(LogEntry)

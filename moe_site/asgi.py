@@ -22,6 +22,7 @@ from moe_site.accesslog import AccessLog
 from moe_site.background import WithBackground
 from moe_site.cors import CrossOrigin
 from moe_site.proxies import BehindProxies
+from moe_site.unpacking import Unpacked
 
 
 async def front_door(scope, receive, send):  # type: ignore[no-untyped-def]
@@ -60,4 +61,4 @@ routes = ProtocolTypeRouter(
     }
 )
 
-application = WithBackground(AccessLog(BehindProxies(CrossOrigin(routes))))
+application = WithBackground(AccessLog(BehindProxies(CrossOrigin(Unpacked(routes)))))

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from gateway.auth import keys
+from gateway.caching.inredis import tend_answers
 from gateway.caching.writing import write_answers
 from gateway.exposition import keep_fresh
 from gateway.guards.live import guards
@@ -59,6 +60,7 @@ def start_background() -> None:
             loop.create_task(keep_loaded(), name="keep the program loaded"),
             loop.create_task(follow_spending(), name="follow what is spent"),
             loop.create_task(tend_limits(), name="tend limits"),
+            loop.create_task(tend_answers(), name="tend answers in Redis"),
         ]
         if shared_folder():
             _tasks[loop].append(loop.create_task(keep_fresh("web"), name="keep figures fresh"))

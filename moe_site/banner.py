@@ -52,8 +52,9 @@ def _servers(servers: Servers) -> list[str]:
 
 
 def _try(url: str, key: str | None) -> list[str]:
+    bearer = f"'Authorization: Bearer {key}'" if key else '"Authorization: Bearer $API_KEY"'  # which the shell fills in
     return [
         "  Try it     " + f"curl -N {url}/v1/chat/completions \\",
-        f"               -H 'Authorization: Bearer {key or '$API_KEY'}' -H 'Content-Type: application/json' \\",
+        f"               -H {bearer} -H 'Content-Type: application/json' \\",
         """               -d '{"model": "auto", "stream": true, "messages": [{"role": "user", "content": "Hi!"}]}'""",
     ]

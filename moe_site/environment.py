@@ -6,6 +6,7 @@ The settings cannot: whoever raises there shows people a traceback.
 
 import difflib
 import re
+import warnings
 import zoneinfo
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -75,10 +76,11 @@ class Environment(environ.Env):
 
     def database(self, url: str) -> dict[str, Any]:
         """Return Django's settings for a PostgreSQL at ``url``; with one that cannot be read, no database is used."""
-        try:
-            found = dict(self.db_url_config(url))
-        except Exception:  # django-environ raises whatever its parts do
-            found = {}
+        with warnings.catch_warnings(action="ignore"):  # what django-environ warns of has the password in it
+            try:
+                found = dict(self.db_url_config(url))
+            except Exception:  # it raises whatever its parts do
+                found = {}
         if found.get("ENGINE") == "django.db.backends.postgresql" and found.get("NAME"):
             return found
         return {"ENGINE": "django.db.backends.dummy", "NAME": ""}

@@ -38,13 +38,14 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(sk-moe-[A-Za-z0-9_-]{6})[A-Za-z0-9_-]{4,}"), rf"\1{HIDDEN}"),
     (re.compile(r"\bsk-(?!moe-)[A-Za-z0-9_-]{16,}"), f"sk-{HIDDEN}"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {HIDDEN}"),
-    (re.compile(r"(://[^\s/:@\"']*):[^\s/\"']+@"), rf"\1:{HIDDEN}@"),
+    # What advice shows as an example is none, nor is the value of a switch such as REQUIRE_API_KEY.
+    (re.compile(r"(://[^\s/:@\"']*):(?!password@)[^\s/\"']+@"), rf"\1:{HIDDEN}@"),
     (re.compile(r"(/sources/)[^\s/?\"']{8,}"), rf"\1{HIDDEN}"),
     (
         re.compile(
             r"(?i)(?<![A-Za-z0-9])(authorization|cookie|session_?id|csrf_?token|password|passwd|pwd|secret(?:_key)?|"
             r"(?:api|access|auth|refresh)[_-]?(?:key|token)|token|signature|sig)"
-            r"([\"']?\s*[=:]\s*[\"']?)(?!\[hidden\])[^\s\"',;&)}]{4,}"
+            r"([\"']?\s*[=:]\s*[\"']?)(?!\[hidden\]|(?:true|false)\b)[^\s\"',;&)}]{4,}"
         ),
         rf"\1\2{HIDDEN}",
     ),
@@ -94,6 +95,15 @@ class Context(logging.Filter):
             record.request_id = request.id
         if tracing.is_tracing() and (trace := tracing.serving().trace_id):
             record.trace_id = trace
+        return True
+
+
+class Refusals(logging.Filter):
+    """Takes the traceback off what Django says of requests that it refuses: anybody can cause as many as they like."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.exc_info = None
         return True
 
 
@@ -179,12 +189,14 @@ def configuration(*, level: str, form: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"context": {"()": "moe_site.logs.Context"}},
+        "filters": {"context": {"()": "moe_site.logs.Context"}, "refusals": {"()": "moe_site.logs.Refusals"}},
         "formatters": {
             "line": {"()": "moe_site.logs.LineFormatter"},
             "json": {"()": "moe_site.logs.JsonFormatter"},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form, "filters": ["context"]}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": form, "filters": ["context", "refusals"]},
+        },
         "root": {"handlers": ["stderr"], "level": libraries},
         "loggers": {
             **{name: {"level": level, "propagate": True} for name in ROOMS},

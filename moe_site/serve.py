@@ -6,6 +6,7 @@ import http.client
 import ipaddress
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +27,7 @@ from moe_site.checks import database
 from moe_site.checks.exposure import start_warnings
 from moe_site.embedded import llama
 from moe_site.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, embedded_postgres
-from routing.metrics import FOLDER_VARIABLE, folder_empty, process_forget
+from routing.metrics import FOLDER_VARIABLE, folder_empty, folder_of, process_forget
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Supervisor:
         self.workers: list[Child] = []
         self.ingestion: Child | None = None
         self.postgres: EmbeddedPostgres | None = None
-        self.figures: Path = settings.MOE_DATA_DIR / "figures"
+        self.figures: Path = folder_of(settings.MOE_DATA_DIR)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises CommandError when the start fails."""
@@ -151,6 +152,7 @@ class Supervisor:
                     self._look_after()
             finally:
                 self._take_down()
+                shutil.rmtree(self.figures, ignore_errors=True)
 
     # --- up --------------------------------------------------------------------------------------
 

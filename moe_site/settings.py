@@ -75,7 +75,8 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 
 # --- signing in to the admin ---------------------------------------------------------------------
-# After so many failures of one name from one address, neither password nor code is looked at for a while.
+# After so many failures of one name from one address, or ten times as many of any names from one address, neither
+# password nor code is looked at for a while.
 LOGIN_FAILURES = env.int("LOGIN_FAILURES", default=5)
 LOGIN_LOCK_MINUTES = env.float("LOGIN_LOCK_MINUTES", default=15.0)
 LOGIN_LOG_DAYS = env.int("LOGIN_LOG_DAYS", default=90)
@@ -85,6 +86,7 @@ AUTHENTICATION_BACKENDS = ["moe_site.signing_in.throttle.Throttle", "django.cont
 AXES_FAILURE_LIMIT = LOGIN_FAILURES
 AXES_COOLOFF_TIME = timedelta(minutes=LOGIN_LOCK_MINUTES)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_HANDLER = "moe_site.signing_in.throttle.Failures"
 AXES_CLIENT_IP_CALLABLE = "moe_site.signing_in.throttle.client_address"
 AXES_LOCKOUT_TEMPLATE = "admin/moe_site/locked.html"
 AXES_RESET_ON_SUCCESS = True
@@ -172,10 +174,10 @@ INSTALLED_APPS = [
     "channels",
     "simple_history",
     "moe_site.apps.AdminConfig",
-    "axes",
+    "moe_site.apps.AttemptsConfig",
     "django_otp",
-    "django_otp.plugins.otp_totp",
-    "django_otp.plugins.otp_static",
+    "moe_site.apps.AuthenticatorsConfig",
+    "moe_site.apps.RecoveryConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

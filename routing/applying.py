@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from routing.backends.protocol import ChatRequest, Message, Sampling, Text
-from routing.rules import Outcome
+from routing.judging import Outcome
 
 _SAMPLING = frozenset(parameter.name for parameter in fields(Sampling))
 _SYSTEM_ROLES = ("system", "developer")

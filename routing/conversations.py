@@ -1,9 +1,12 @@
-"""What stays the same from turn to turn of a conversation, so that it can be recognised. Pure."""
+"""Conversations: what stays the same from turn to turn, so that they are recognised, and who has them."""
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from routing.backends.protocol import ChatRequest, Message
+
+CONVERSATIONS_KEPT = 20_000
 
 
 def conversation_key(request: ChatRequest, tenant: str) -> str:
@@ -31,3 +34,19 @@ def _digest(messages: Iterable[Message], tenant: str) -> str:
     for message in messages:
         digest.update(message.role.encode() + b"\0" + message.text.encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()
+
+
+class Held:
+    """Which expert took each turn of a conversation, in this process, and whether that is to last."""
+
+    def __init__(self) -> None:
+        self._experts: OrderedDict[str, tuple[str, bool]] = OrderedDict()
+
+    def get(self, turn: str) -> tuple[str, bool] | None:
+        return self._experts.get(turn)
+
+    def set(self, turn: str, expert: str, *, lasts: bool) -> None:
+        self._experts[turn] = expert, lasts
+        self._experts.move_to_end(turn)
+        while len(self._experts) > CONVERSATIONS_KEPT:
+            self._experts.popitem(last=False)

@@ -11,7 +11,7 @@ class CurrentRequest:
     """``id`` ties its log lines to its response; ``key`` is the beginning of its API key, once that is known.
 
     ``door`` names what answers it and ``route`` is the pattern of such paths, both "" until somebody does; ``told`` is
-    whether the log has its line already.
+    whether the log has its line already, and ``broken_off`` whether the server stops before the answer is complete.
     """
 
     id: str
@@ -21,6 +21,7 @@ class CurrentRequest:
     door: str = ""
     route: str = ""
     told: bool = False
+    broken_off: bool = False
 
 
 _current: ContextVar[CurrentRequest | None] = ContextVar("current request", default=None)
@@ -55,3 +56,14 @@ def note_door(name: str, route: str) -> None:
     """Note what answers the current request, and the pattern of the paths that it answers."""
     if request := _current.get():
         request.door, request.route = name, route
+
+
+def note_broken_off() -> None:
+    """Note that the current request's answer will not be completed, as the server stops."""
+    if request := _current.get():
+        request.broken_off = True
+
+
+def is_broken_off() -> bool:
+    """Tell whether the current request ends because the server stops, and not because its client left."""
+    return (request := _current.get()) is not None and request.broken_off

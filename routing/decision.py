@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from routing.applying import apply_to
 from routing.backends.protocol import ChatRequest
 from routing.catalog import Expert, Profile
+from routing.judging import Outcome
 from routing.program.opinion import ProgramOpinion
-from routing.rules import Outcome
 
 if TYPE_CHECKING:
     from routing.mixture.plan import Plan

@@ -1,29 +1,18 @@
 """What is kept of decisions and of rules that fitted, written in batches off the hot path."""
 
-import asyncio
-import contextlib
-import datetime as dt
-import logging
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from channels.db import database_sync_to_async
-from django.conf import settings
-from django.db import Error, connection, models, transaction
-from django.utils import timezone
+from django.db import connection
 
 from routing.batches import Batches, rows_copy, storable
+from routing.counts import Counts
 from routing.models import DecisionRecord, Feedback
-
-logger = logging.getLogger("routing")
+from routing.sweeping import rows_sweep
+from routing.writing import keep_writing
 
 CAPACITY = 10_000
 CAPACITY_CHARACTERS = 50_000_000
 """What the kept prompts may hold together: long ones must not fill the memory while the database is away."""
-WRITE_SECONDS = 1.0
-LAST_WRITE_SECONDS = 2.0
-SWEEP_SECONDS = 3600.0
-SWEEP_BATCH = 1_000
 
 # Rules deleted meanwhile are left out; the lock keeps the others until the counts are in. In the order of their ids,
 # lest two processes wait for each other.
@@ -44,22 +33,19 @@ class Journal(Batches[DecisionRecord]):
 
     def __init__(self) -> None:
         super().__init__("decisions", capacity=CAPACITY, characters=CAPACITY_CHARACTERS)
-        self._hits: dict[int, tuple[int, float]] = {}
+        self._hits: Counts[int] = Counts()
 
     def __len__(self) -> int:
         return super().__len__() + len(self._hits)
 
     def rules_hit(self, rule_ids: Iterable[int]) -> None:
         """Count a hit for each of these rules."""
-        now = time.time()
-        with self._lock:
-            for rule_id in rule_ids:
-                self._hits[rule_id] = (self._hits.get(rule_id, (0, 0.0))[0] + 1, now)
+        self._hits.add(rule_ids)
 
     def flush(self) -> int:
         """Write everything and return how many records; raises django.db.Error, and keeps what was not written."""
         written = super().flush()
-        self._write_hits()
+        self._hits.write(_hits_add)
         return written
 
     def _insert(self, records: Sequence[DecisionRecord]) -> None:
@@ -71,21 +57,11 @@ class Journal(Batches[DecisionRecord]):
     def _is_written(self, record: DecisionRecord) -> bool:
         return DecisionRecord.objects.filter(pk=record.pk).exists()
 
-    def _write_hits(self) -> None:
-        with self._lock:
-            hits, self._hits = self._hits, {}
-        if not hits:
-            return
-        try:
-            with connection.cursor() as cursor:
-                counts, times = zip(*hits.values(), strict=True)
-                cursor.execute(_ADD_HITS, [list(hits), list(counts), list(times)])
-        except BaseException:
-            with self._lock:
-                for rule_id, (count, at) in hits.items():
-                    newer, newer_at = self._hits.get(rule_id, (0, 0.0))
-                    self._hits[rule_id] = (count + newer, max(at, newer_at))
-            raise
+
+def _hits_add(hits: Mapping[int, tuple[int, float]]) -> None:
+    counts, times = zip(*hits.values(), strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(_ADD_HITS, [list(hits), list(counts), list(times)])
 
 
 journal = Journal()
@@ -112,78 +88,3 @@ async def write_journal() -> None:
         flush=lambda: records_flush(),
         sweep=lambda: records_sweep(),
     )
-
-
-# --- what is written beside requests, for this journal and others -----------------------------------------------
-
-
-def rows_sweep(kind: type[models.Model], *, days: int | None = None, column: str = "created_at") -> int:
-    """Delete some of the rows of ``kind`` whose ``column`` is more than ``days`` ago, and return how many.
-
-    None: as long ago as decisions are kept; 0 keeps them for ever.
-    """
-    before = kept_since(settings.DECISION_RETENTION_DAYS if days is None else days)
-    return 0 if before is None else old_rows_delete(kind._default_manager.filter(**{f"{column}__lt": before}))
-
-
-def kept_since(days: int) -> dt.datetime | None:
-    """Return from when on things are kept that are kept for so many days; None: for ever."""
-    return timezone.now() - dt.timedelta(days=min(days, 36_500)) if days > 0 else None
-
-
-def old_rows_delete(old: "models.QuerySet[models.Model]", *, most: int | None = None) -> int:
-    """Delete some of the rows (SWEEP_BATCH at most, or ``most``), in no order, and return how many."""
-    with transaction.atomic():
-        # Other processes sweep too; each takes what no other has.
-        ids = list(
-            old.order_by().select_for_update(skip_locked=True).values_list("pk", flat=True)[: most or SWEEP_BATCH]
-        )
-        old.model._default_manager.filter(pk__in=ids).delete()
-    return len(ids)
-
-
-async def keep_writing(
-    what: str,
-    *,
-    waiting: Callable[[], int],
-    flush: Callable[[], int],
-    sweep: Callable[[], int],
-    every: float = SWEEP_SECONDS,
-) -> None:
-    """Call ``flush`` each second while something waits, and ``sweep`` hourly or so often, for ever; survives outages.
-
-    A sweep that returns SWEEP_BATCH has left something, and the next one follows at once; ``every`` is in seconds.
-    Both run in threads; when cancelled, what waits is written if that is quick. ``what`` is what the log calls it.
-    """
-    sweep_at = time.monotonic()
-    failing = False
-    try:
-        while True:
-            await asyncio.sleep(WRITE_SECONDS)
-            try:
-                if waiting():
-                    await _in_thread(flush)
-                if time.monotonic() >= sweep_at and await _in_thread(sweep) < SWEEP_BATCH:
-                    sweep_at = time.monotonic() + every
-            except Exception as error:
-                if not failing:
-                    unexpected = not isinstance(error, Error | OSError)
-                    logger.warning(
-                        "cannot write %s, they wait and are tried again error=%s", what, error, exc_info=unexpected
-                    )
-                failing = True
-            else:
-                if failing:
-                    logger.info("%s are written again", what)
-                failing = False
-    except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(LAST_WRITE_SECONDS):
-                await _in_thread(flush)
-        if count := waiting():
-            logger.warning("%s were lost, as the database did not take them count=%d", what, count)
-        raise
-
-
-async def _in_thread(work: Callable[[], int]) -> int:
-    return await database_sync_to_async(work, thread_sensitive=False)()  # type: ignore[no-any-return]

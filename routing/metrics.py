@@ -4,6 +4,9 @@ With PROMETHEUS_MULTIPROC_DIR set, as the supervisor does for its children, each
 that folder, and whoever is asked adds up those of all (gateway/metrics.py).
 """
 
+import hashlib
+import os
+import shutil
 from pathlib import Path
 
 from django.conf import settings
@@ -13,6 +16,9 @@ from prometheus_client.multiprocess import mark_process_dead
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 UNSHARED = ("env", "-u", FOLDER_VARIABLE)
 """What begins a command that serves nobody, and whose figures would be left over in the sums."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - folder_of looks at whose folder it is
+MEMORY_BYTES = 32 * 1024 * 1024
+"""What must be free there; a process needs less than one megabyte."""
 REGISTRY = CollectorRegistry()
 LANE = ("server", "model")
 
@@ -80,6 +86,25 @@ lane_breaker = Gauge(
 def shared_folder() -> Path | None:
     """Return where this process and others keep their figures, or None: it is alone."""
     return Path(settings.PROMETHEUS_MULTIPROC_DIR) if settings.PROMETHEUS_MULTIPROC_DIR else None
+
+
+def folder_of(data_dir: Path, *, memory: Path = MEMORY) -> Path:
+    """Return where the processes of the installation in ``data_dir`` keep their figures: in memory where there is room.
+
+    Files of figures are written like memory, so that a disk that is full would end whoever counts (SIGBUS).
+    """
+    name = hashlib.sha256(bytes(data_dir.resolve())).hexdigest()[:16]
+    folder = memory / f"moe-figures-{name}"
+    try:
+        if shutil.disk_usage(memory).free < MEMORY_BYTES:
+            return data_dir / "figures"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return data_dir / "figures"
+    # Everybody may write beside it: somebody else's folder, or a link to one, is not ours to empty.
+    is_ours = folder.is_dir() and not folder.is_symlink() and found.st_uid == os.geteuid()
+    return folder if is_ours else data_dir / "figures"
 
 
 def folder_empty(folder: Path) -> None:

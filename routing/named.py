@@ -60,9 +60,9 @@ def _named(name: str, needs: frozenset[str], catalog: Catalog) -> Expert:
 
 
 def no_model(name: str) -> ModelNotFound:
-    return ModelNotFound(
-        f"The model '{name}' does not exist. Ask for 'auto', or for one that GET /v1/models lists.", param="model"
-    )
+    # Where there is no 'auto', somebody took it away: it is not what to ask for.
+    others = "for one" if name == AUTO else "for 'auto', or for one"
+    return ModelNotFound(f"The model '{name}' does not exist. Ask {others} that GET /v1/models lists.", param="model")
 
 
 def none_of(profile: Profile, needs: frozenset[str], catalog: Catalog) -> BadRequest | Unavailable:
@@ -135,10 +135,8 @@ def decide_embedding(name: str, catalog: Catalog) -> Decision:
 
 
 def no_embedder(name: str) -> ModelNotFound:
-    return ModelNotFound(
-        f"The model '{name}' does not exist. Ask for 'auto', or for an embedding model that GET /v1/models lists.",
-        param="model",
-    )
+    others = "for an embedding model" if name == AUTO else "for 'auto', or for an embedding model"
+    return ModelNotFound(f"The model '{name}' does not exist. Ask {others} that GET /v1/models lists.", param="model")
 
 
 def to_fill_in(decision: Decision, asked: str, catalog: Catalog) -> Decision:

@@ -2,72 +2,36 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.conf import settings
 
 from routing import metrics
-from routing.admission import Admission, Limits, Seat
+from routing.admission import Admission, Limits
 from routing.backends.client import Timeouts, UpstreamClient, server_answers
-from routing.backends.protocol import (
-    ChatCall,
-    ChatEvent,
-    ChatRequest,
-    Finish,
-    ServerAddress,
-    ServerKind,
-)
+from routing.backends.protocol import ChatCall, ChatEvent, ChatRequest, Finish, ServerAddress, ServerKind
 from routing.catalog import Expert, Replica
 from routing.conversations import conversation_key
 from routing.decision import Decision, Outlook
-from routing.exceptions import (
-    BadRequest,
-    ContextLengthExceeded,
-    EndpointError,
-    ModelNotInstalled,
-    Unavailable,
-    Unreachable,
-    UpstreamBusy,
-    UpstreamFailed,
-    UpstreamTimedOut,
-)
+from routing.exceptions import ContextLengthExceeded, EndpointError, Unavailable
 from routing.lanes import LaneKey, lane_key
-from routing.metering import Call, called
+from routing.metering import Call
 from routing.preparing import prepare, without_images
 from routing.residency import Residency
 from routing.tokens import TokenCounter, estimate, estimate_text
 from routing.tracing import stage
+from routing.trial import Attempt, Trial, another_may_do
 
 logger = logging.getLogger(__name__)
 
-BACKOFF_SECONDS = 0.1
-LONGEST_BACKOFF_SECONDS = 5.0
 CLIENT_RETRY_AFTER_SECONDS = 5.0
 CONVERSATIONS_KEPT = 10_000
 Event = TypeVar("Event")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A replica is about to be asked; what follows comes from it, unless another Attempt does.
-
-    ``waited`` is the seconds in the queue and ``position`` the place it had there; ``expert`` differs from the
-    decision's after a fall back. ``failed`` are the attempts before it: a replica's label and the code of its error.
-    ``call`` is where it is noted what the attempt takes; None for one that is only announced.
-    """
-
-    replica: Replica
-    expert: Expert
-    waited: float = 0.0
-    position: int = 0
-    failed: tuple[tuple[str, str], ...] = ()
-    call: Call | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,14 +186,14 @@ class Pool:
                 except EndpointError as error:
                     failure = failure or error
                     break  # nobody can take it soon; a fallback may
-                trial = _Trial(self, seat, max_retries=self._max_retries, failed=failed)
+                trial = Trial(self.residency, seat, max_retries=self._max_retries, failed=failed)
                 try:
                     async with aclosing(trial.run(expert, start)) as events:
                         async for event in events:
                             yield event
                     return
                 except EndpointError as error:
-                    if trial.started or not _another_may_do(error):
+                    if trial.started or not another_may_do(error):
                         raise
                     failure = error
                     remaining = self._others(remaining, seat.replica, error)
@@ -269,116 +233,6 @@ class Pool:
             return others
         held = self.residency.window(failed) or 0
         return tuple(replica for replica in others if (self.residency.window(replica) or held + 1) > held)
-
-
-class _Trial:
-    """One seat's run: the load, then the request with its retries, and what both tell of the lane."""
-
-    def __init__(self, pool: Pool, seat: Seat, *, max_retries: int, failed: list[tuple[str, str]]) -> None:
-        self._residency = pool.residency
-        self._seat = seat
-        self._max_retries = max_retries
-        self._failed = failed  # what this and earlier trials of the run came to
-        self.started = False
-
-    async def run(
-        self, expert: Expert, start: Callable[[Replica], AsyncGenerator[Event]]
-    ) -> AsyncGenerator[Attempt | Event]:
-        replica, lane = self._seat.replica, self._seat.lane
-        told = False
-        try:
-            for attempt in range(1 + self._max_retries):
-                call = called(expert, replica, waited=self._seat.waited)
-                yield Attempt(
-                    replica=replica,
-                    expert=expert,
-                    waited=self._seat.waited,
-                    position=self._seat.position,
-                    failed=tuple(self._failed),
-                    call=call,
-                )
-                try:
-                    await self._load_if_cold(replica, call)
-                    async with aclosing(self._measured(start(replica), call)) as events:
-                        async for event in events:
-                            yield event
-                    lane.breaker.succeeded()
-                    told = True
-                    return
-                except EndpointError as error:
-                    call.end(error)
-                    told = self._note(error) or told
-                    self._failed.append((replica.label, error.code or error.type))
-                    metrics.attempts_failed.labels(*lane.key, error.code or error.type).inc()
-                    logger.warning("replica failed replica=%s attempt=%s error=%s", replica.label, attempt + 1, error)
-                    pause = retry_pause(error, attempt)
-                    if self.started or pause is None or attempt == self._max_retries:
-                        raise
-                metrics.retries.labels(*lane.key).inc()
-                await asyncio.sleep(pause)
-        finally:
-            if not told:
-                lane.breaker.let_go()
-
-    async def _load_if_cold(self, replica: Replica, call: Call) -> None:
-        if self._residency.resident(replica) is False:
-            began = time.monotonic()
-            try:
-                with stage("load", {"moe.replica": replica.label, "gen_ai.request.model": replica.model}):
-                    await self._residency.load(replica)
-            finally:
-                call.load = time.monotonic() - began
-            self._seat.lane.load += 0.5 * (call.load - self._seat.lane.load)
-
-    async def _measured(self, events: AsyncGenerator[Event], call: Call) -> AsyncGenerator[Event]:
-        began, first, tokens = time.monotonic(), None, None
-        call.begin()
-        async with aclosing(events):
-            async for event in events:
-                call.note(event)
-                if first is None:
-                    first = time.monotonic() - began
-                    self.started = True
-                if isinstance(event, Finish) and event.usage:
-                    tokens = event.usage.completion_tokens
-                yield event
-        call.end()
-        self._residency.answered(self._seat.replica)
-        self._seat.lane.measured(first=first, total=time.monotonic() - began, tokens=tokens)
-
-    def _note(self, error: EndpointError) -> bool:
-        """Take a failure into what is known of the lane; return whether it told anything of its health."""
-        lane, now = self._seat.lane, time.monotonic()
-        if isinstance(error, UpstreamBusy | Unavailable) and not isinstance(error, Unreachable):
-            # Busy or loading is not failing: it is left alone for as long as it asked.
-            lane.rests_until = now + min(error.retry_after or 1.0, 30.0)
-            return False
-        loading = error.code == "model_load_timeout"
-        if isinstance(error, Unreachable | UpstreamFailed | UpstreamTimedOut) and not loading:
-            lane.breaker.failed(now)
-            lane.last_failure = str(error)
-            return True
-        return False
-
-
-def _another_may_do(error: EndpointError) -> bool:
-    """Tell whether another replica may fare better: always after a server's fault, sometimes after the client's."""
-    unable = isinstance(error, BadRequest) and error.code in ("unsupported_parameter", "unsupported_value")
-    return error.may_fail_over or unable or isinstance(error, ContextLengthExceeded)
-
-
-def retry_pause(error: EndpointError, attempt: int) -> float | None:
-    """Return the seconds until the same replica is worth another try, or None if it is not.
-
-    Exponential with jitter; a server that said how long to wait is believed, up to a limit.
-    """
-    again = isinstance(error, Unavailable | UpstreamBusy | UpstreamFailed) and not isinstance(error, ModelNotInstalled)
-    if not again or error.should_retry is False:
-        return None
-    pause: float = BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
-    if isinstance(error, Unreachable) or error.retry_after is None:
-        return pause
-    return max(pause, error.retry_after) if error.retry_after <= LONGEST_BACKOFF_SECONDS else None
 
 
 _pools: dict[asyncio.AbstractEventLoop, Pool] = {}

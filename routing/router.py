@@ -7,54 +7,36 @@ program → default. A stage that fails is noted and passed over: what is left d
 import datetime as dt
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from django.utils import timezone
 
-from routing import features, rules
+from routing import features
 from routing.backends.protocol import ChatRequest
 from routing.catalog import Catalog, Expert, Profile
 from routing.choosing import Look, candidates, said, size
 from routing.classifier.reading import read
 from routing.classifying import Classifying, Opinion, shared_classifying
-from routing.conversations import turn_keys
+from routing.conversations import Held, turn_keys
 from routing.decision import Candidate, Decision, Outlook, Stage, new_id
 from routing.features import Asker, Features
+from routing.judging import Outcome, judge_all
 from routing.mixture.plan import planned
 from routing.named import explicit, nobody, none_of
 from routing.pool import shared_pool
 from routing.program.deciding import Deciding, shared_deciding
 from routing.program.opinion import ProgramOpinion
-from routing.rules import Outcome
 
 logger = logging.getLogger(__name__)
 
 WINDOW_DOUBT = 0.6
 """An estimate of tokens must pass a window by this much before an expert is passed over for it."""
 EARLIER_TURNS = 3
-CONVERSATIONS_KEPT = 20_000
 
 
 def _no_outlook(expert: Expert, needs: frozenset[str]) -> Outlook:
     return Outlook()
-
-
-class Held:
-    """Which expert took each turn of a conversation, in this process, and whether that is to last."""
-
-    def __init__(self) -> None:
-        self._experts: OrderedDict[str, tuple[str, bool]] = OrderedDict()
-
-    def get(self, turn: str) -> tuple[str, bool] | None:
-        return self._experts.get(turn)
-
-    def set(self, turn: str, expert: str, *, lasts: bool) -> None:
-        self._experts[turn] = expert, lasts
-        self._experts.move_to_end(turn)
-        while len(self._experts) > CONVERSATIONS_KEPT:
-            self._experts.popitem(last=False)
 
 
 @dataclass(slots=True)
@@ -146,7 +128,7 @@ class Router:
         assert profile is not None
         turns = turn_keys(request, asker.tenant) if profile.sticky else ("", "")
         holder = await self._holder(turns, seen, able, catalog) if profile.sticky and not seen.task else None
-        outcome = rules.judge_all(
+        outcome = judge_all(
             # The words of a background job are those of the conversation it is about.
             (rule for rule in catalog.rules if not (seen.task and rule.reads_words)),
             seen,

@@ -8,8 +8,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import combinations
 
+from routing.conditions import WEEKDAYS, window
 from routing.keywords import Phrases, Words, wildcard_fits
-from routing.rules import WEEKDAYS, Rule, window
+from routing.rules import Rule
 
 LANGUAGE = re.compile(r"[a-z]{2,3}\Z", re.IGNORECASE)
 _REACH = {"instruction": 0, "message": 1, "conversation": 2}

@@ -1,23 +1,21 @@
 """Rules as a YAML file: to keep, to compare, and to carry to another installation."""
 
-import datetime as dt
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import models, transaction
+from django.db import transaction
 
 from routing.exceptions import BadRequest
 from routing.models import Expert, RoutingProfile, RoutingRule
-from routing.rules import WEEKDAYS, Rule
+from routing.plainyaml import NotPlain, read, written
+from routing.rulefields import ALWAYS, COLUMNS, NAMES, RELATIONS, Wrong, default
+from routing.rules import Rule
 from routing.ruleset import prefetched, rules_load
 
 MAX_BYTES = 2_000_000
 MAX_RULES = 2_000
-_MAX_DEPTH = 10
 _SHOWN_PROBLEMS = 20
 _HEADER = """\
 # Routing rules, in the order they are tried. A field that is left out has its default.
@@ -54,10 +52,7 @@ class ImportResult:
 def rules_export() -> str:
     """Return every rule as YAML, in their order."""
     entries = [_entry_of(row) for row in prefetched(RoutingRule.objects.all())]
-    body = yaml.dump(
-        {"rules": entries}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False
-    )
-    return f"{_HEADER}{body}"
+    return f"{_HEADER}{written({'rules': entries})}"
 
 
 @transaction.atomic
@@ -99,126 +94,7 @@ def rules_supposed(text: str) -> tuple[Rule, ...]:
     return rules
 
 
-# --- fields -----------------------------------------------------------------------------------------------------
-
-
-class _Wrong(Exception):
-    """A value of the wrong type; the message says which is right."""
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _Wrong(f"must be a text; put {_shown(value)} in quotes")
-    if "\0" in value:
-        raise _Wrong("holds a null character")
-    return value
-
-
-def _bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _Wrong("must be true or false")
-    return value
-
-
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _Wrong("must be a whole number")
-    return value
-
-
-def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _Wrong("must be a number")
-    return float(value)
-
-
-def _texts(value: Any) -> list[str]:
-    if not isinstance(value, list):
-        raise _Wrong("must be a list of texts")
-    return [_text(item) for item in value]
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise _Wrong("must be names with values, such as {temperature: 0}")
-    if "\0" in repr(value) or r"\x00" in repr(value):
-        raise _Wrong("holds a null character")
-    return value
-
-
-def _time(value: Any) -> dt.time:
-    if not isinstance(value, str) or not re.fullmatch(r"\d\d?:\d\d(:\d\d(\.\d{1,6})?)?", value):
-        raise _Wrong("must be a time such as 22:00")
-    try:
-        return dt.time.fromisoformat(value.zfill(5) if value.count(":") == 1 else value)
-    except ValueError as error:
-        raise _Wrong("must be a time such as 22:00") from error
-
-
-def _shown_time(value: dt.time) -> str:
-    return value.isoformat() if value.second or value.microsecond else value.isoformat("minutes")
-
-
-def _weekdays(value: Any) -> list[int]:
-    days = [day.lower() for day in WEEKDAYS]
-    named = _texts(value)
-    if strange := [name for name in named if name.lower() not in days]:
-        raise _Wrong(f"must be names of weekdays such as monday; {_shown(strange[0])} is none")
-    return [days.index(name.lower()) for name in named]
-
-
-def _shown_weekdays(value: Iterable[int]) -> list[str]:
-    return [WEEKDAYS[day].lower() for day in value]
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """How a column is read from a file's value, and shown as one."""
-
-    read: Callable[[Any], Any]
-    show: Callable[[Any], Any] = _same
-
-
-# In the order they are written.
-_COLUMNS: Mapping[str, _Field] = {
-    "name": _Field(_text),
-    "priority": _Field(_whole),
-    "enabled": _Field(_bool),
-    "note": _Field(_text),
-    "look_in": _Field(_text),
-    "keywords": _Field(_texts),
-    "all_keywords": _Field(_texts),
-    "none_keywords": _Field(_texts),
-    "pattern": _Field(_text),
-    "has_images": _Field(_bool),
-    "has_tools": _Field(_bool),
-    "wants_json": _Field(_bool),
-    "min_tokens": _Field(_whole),
-    "max_tokens": _Field(_whole),
-    "languages": _Field(_texts),
-    "keys": _Field(_texts),
-    "groups": _Field(_texts),
-    "headers": _Field(_mapping),
-    "metadata": _Field(_mapping),
-    "weekdays": _Field(_weekdays, _shown_weekdays),
-    "from_time": _Field(_time, _shown_time),
-    "until_time": _Field(_time, _shown_time),
-    "min_evidence": _Field(_number),
-    "evidence_collections": _Field(_texts),
-    "collections": _Field(_texts),
-    "overrides": _Field(_mapping),
-    "system_mode": _Field(_text),
-    "system_text": _Field(_text),
-    "stop": _Field(_bool),
-    "interrupts": _Field(_bool),
-}
-_RELATIONS: Mapping[str, Callable[[Any], Any]] = {"profiles": _texts, "expert": _text, "candidates": _texts}
-_NAMES = (*_COLUMNS, *_RELATIONS)
-_ALWAYS = ("name", "priority")
+# --- entries ----------------------------------------------------------------------------------------------------
 
 
 def _entry_of(row: RoutingRule) -> dict[str, Any]:
@@ -233,18 +109,11 @@ def _entry_of(row: RoutingRule) -> dict[str, Any]:
 def _entry(row: RoutingRule, *, candidates: Sequence[str], profiles: Sequence[str]) -> dict[str, Any]:
     entry = {
         name: column.show(getattr(row, name))
-        for name, column in _COLUMNS.items()
-        if name in _ALWAYS or getattr(row, name) != _default(name)
+        for name, column in COLUMNS.items()
+        if name in ALWAYS or getattr(row, name) != default(name)
     }
     relations = {"profiles": list(profiles), "expert": row.expert and row.expert.slug, "candidates": list(candidates)}
     return entry | {name: value for name, value in relations.items() if value}
-
-
-def _default(name: str) -> Any:
-    # Lists and objects are made anew each time.
-    column = RoutingRule._meta.get_field(name)
-    assert isinstance(column, models.Field)
-    return column.get_default()
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
@@ -283,8 +152,8 @@ class _Reader:
         candidates = self._found(entry, "candidates", self._experts, values.get("candidates", []))
         profiles = self._found(entry, "profiles", self._profiles, values.get("profiles", []))
         row = row or RoutingRule()
-        for name in _COLUMNS:
-            setattr(row, name, values.get(name, _default(name)))
+        for name in COLUMNS:
+            setattr(row, name, values.get(name, default(name)))
         row.expert = expert[0] if expert else None
         if len(values) == len(entry):
             self._validate(entry, row, candidates, names_expert=bool(slug))
@@ -303,13 +172,13 @@ class _Reader:
         """Return the fields of ``entry`` that can be read."""
         values = {}
         for name, value in entry.items():
-            if name not in _NAMES:
-                self._say(entry, str(name), f"there is no such field; there are {', '.join(_NAMES)}")
+            if name not in NAMES:
+                self._say(entry, str(name), f"there is no such field; there are {', '.join(NAMES)}")
                 continue
-            read = _COLUMNS[name].read if name in _COLUMNS else _RELATIONS[name]
+            read = COLUMNS[name].read if name in COLUMNS else RELATIONS[name]
             try:
                 values[name] = read(value)
-            except _Wrong as wrong:
+            except Wrong as wrong:
                 self._say(entry, name, str(wrong))
         return values
 
@@ -342,7 +211,10 @@ def _read(text: str) -> list[dict[str, Any]]:
     """Return the entries of ``text``, each with a name of its own; raises RuleFileError."""
     if len(text.encode(errors="replace")) > MAX_BYTES:
         raise RuleFileError([f"The file is larger than {MAX_BYTES // 1_000_000} MB."])
-    content = _parsed(text)
+    try:
+        content = read(text)
+    except NotPlain as error:
+        raise RuleFileError([str(error)]) from error
     entries = content.get("rules") if isinstance(content, dict) else None
     if not isinstance(entries, list) or len(content) > 1:
         raise RuleFileError(["The file must hold “rules:” and below it a list; an export shows how."])
@@ -361,91 +233,3 @@ def _read(text: str) -> list[dict[str, Any]]:
     if problems:
         raise RuleFileError(problems)
     return entries
-
-
-def _shown(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) or value is None else str(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
-
-
-# --- YAML -------------------------------------------------------------------------------------------------------
-
-
-def _parsed(text: str) -> Any:
-    try:
-        _check_shape(text)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  (it is a SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"Line {mark.line + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        # libyaml has a limit of its own and may meet it before _check_shape does.
-        too_deep = "nesting depth" in problem
-        said = "this is nested too deeply" if too_deep else f"this is no YAML: {problem}"
-        raise RuleFileError([f"{where}{said}."]) from error
-    except (ValueError, OverflowError) as error:
-        raise RuleFileError([f"This is no YAML: {error}."]) from error
-
-
-def _check_shape(text: str) -> None:
-    """Refuse, before anything is built, what a small file could grow out of bounds with."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        where = f"Line {event.start_mark.line + 1}" if event.start_mark else "The file"
-        if isinstance(event, yaml.AliasEvent):
-            raise RuleFileError([f"{where}: write it out; references with * are not read."])
-        if getattr(event, "tag", None):
-            raise RuleFileError([f"{where}: put it in quotes; tags with ! are not read."])
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _MAX_DEPTH:
-            raise RuleFileError([f"{where}: this is nested too deeply."])
-
-
-# libyaml's parser where PyYAML was built with it: a large file takes a second instead of ten.
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_SafeLoader):
-    """SafeLoader that reads plain words as YAML 1.2 does: the language no is not false, and 22:00 is not 1320.
-
-    What it takes for a number is a number to PyYAML's dumper too, which so quotes a text that looks like one.
-    """
-
-    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[str] = set()
-        for name, _ in node.value:
-            if isinstance(name, yaml.ScalarNode) and name.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"“{name.value}” is there twice", name.start_mark)
-            seen.add(str(name.value))
-        return super().construct_mapping(node, deep=deep)
-
-
-for _tag, _expression, _first in (
-    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
-    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
-    ("float", r"^(?:[-+]?[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?$", "-+0123456789."),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_expression), list(_first))
-
-
-class _Dumper(yaml.SafeDumper):
-    """SafeDumper that writes several lines as several lines."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    if any(character in text for character in "\r\x85\u2028\u2029\ufeff"):
-        style = '"'  # other styles would read them back as plain line ends
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)

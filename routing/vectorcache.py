@@ -20,11 +20,12 @@ from itertools import islice
 
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import Error, connection, models
+from django.db import Error, connection
 from django.utils import timezone
 
-from routing.journal import SWEEP_BATCH, keep_writing
 from routing.models import CachedVector
+from routing.sweeping import SWEEP_BATCH, old_rows_delete, surplus_rows_delete
+from routing.writing import keep_writing
 
 logger = logging.getLogger("routing")
 
@@ -201,9 +202,9 @@ def vectors_sweep() -> int:
     """Note which vectors were used, delete some of those that were not or are too many; return how many."""
     vectors.touch()
     before = timezone.now() - dt.timedelta(days=UNUSED_DAYS)
-    count = _delete(CachedVector.objects.filter(used_at__lt=before).order_by("used_at"), 0)
+    count = old_rows_delete(CachedVector.objects.filter(used_at__lt=before))
     if count < SWEEP_BATCH:
-        count += _delete(CachedVector.objects.order_by("-used_at", "-pk"), _entries())
+        count += surplus_rows_delete(CachedVector.objects.order_by("-used_at", "-pk"), kept=_entries())
     return count
 
 
@@ -226,12 +227,6 @@ def _entries() -> int:
 def _look(model: str, digests: Sequence[bytes]) -> dict[Key, bytes]:
     rows = CachedVector.objects.filter(model=model, digest__in=digests).values_list("digest", "vector")
     return {(model, bytes(digest)): bytes(packed) for digest, packed in rows}
-
-
-def _delete(rows: "models.QuerySet[CachedVector]", skip: int) -> int:
-    ids = list(rows.values_list("pk", flat=True)[skip : skip + SWEEP_BATCH])
-    CachedVector.objects.filter(pk__in=ids).delete()
-    return len(ids)
 
 
 def _columns(keys: Iterable[Key]) -> tuple[list[str], list[bytes]]:

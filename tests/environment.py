@@ -6,6 +6,7 @@ Nothing of the developer's own installation is touched: the run has a data direc
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,10 @@ for name in (
     "REDIS_URL",
 ):
     os.environ.pop(name, None)
+# Containers often say so. Then pytest rewrites every file of tests in each of its processes, and each of the hundred
+# processes that the tests start compiles the whole project.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ |= {
     "MOE_ENV_FILE": str(DATA_DIR / "no.env"),
     "MOE_DATA_DIR": str(DATA_DIR / "in-process"),

@@ -13,6 +13,8 @@ import httpx
 import openai
 import psutil
 
+from tests.console import Console
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
 
@@ -31,6 +33,7 @@ class Served:
         )
         self.log = data_dir.with_name(f"{data_dir.name}.log")
         self.url = self.api_key = self.admin_password = ""
+        self._console: Console | None = None
 
     def start(self) -> "Served":
         with self.log.open("wb") as log:
@@ -79,6 +82,26 @@ class Served:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def shell(self, code: str) -> str:
+        """Run ``code`` as `manage.py shell` does, and return what it printed; who serves hears of it a moment later."""
+        self._console = self._console or Console(self.environment, folder=ROOT)
+        return self._console.run(code)
+
+    def new_key(self, *arguments: str) -> str:
+        """Make an API key with `manage.py create_api_key`, and return it as soon as it is let in."""
+        command = ("create_api_key", *arguments)
+        key = self.shell(f"from django.core.management import call_command; call_command(*{command})").split()[-1]
+        deadline = time.monotonic() + START_SECONDS
+        while httpx.get(f"{self.url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 401:
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.02)
+        return key
+
+    def _close_shell(self) -> None:
+        if self._console:
+            self._console.close()
+            self._console = None
+
     def processes(self) -> list[psutil.Process]:
         """Return every process of this installation, the database's included."""
         found = []
@@ -101,10 +124,12 @@ class Served:
         return next(process for process in self._descendants() if module in " ".join(process.cmdline()))
 
     def stop(self, seconds: float = 30) -> int:
+        self._close_shell()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
     def kill(self) -> None:
+        self._close_shell()
         self.process.kill()
         self.process.wait()

@@ -12,9 +12,9 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.timesince import timesince
 
-from gateway.admin.readonly import ReadOnly
 from gateway.caching.purging import answers_purge, selected_purge
 from gateway.models import ApiKey, CachedAnswer
+from routing.admin.readonly import ReadOnly
 from routing.models import RoutingProfile
 
 LONGEST = 100

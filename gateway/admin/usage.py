@@ -18,7 +18,6 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
-from gateway.admin.readonly import ReadOnly
 from gateway.errors import CLIENT_LEFT
 from gateway.models import ApiKey, Exchange, UsageHour, UsageRecord
 from gateway.usage.charts import MEASURES, chart, names_of, times_between
@@ -27,6 +26,7 @@ from gateway.usage.query import GROUPS, UsageQuery
 from gateway.usage.report import hours_of, sums_by
 from gateway.usage.sums import COUNTS
 from knowledge.archive.download import Download
+from routing.admin.readonly import ReadOnly
 from routing.models import DecisionRecord, Expert
 
 MOST_COUNTED = 10_000

@@ -1,10 +1,11 @@
 """The answers there are: in this process's memory, then in Redis or the database.
 
-What cannot be reached is left out, and left alone for a while; nothing here fails a request or keeps it waiting for
-longer than LOOKUP_SECONDS.
+What cannot be reached is left out, and left alone for a while; nothing here fails a request, or keeps it waiting for
+longer than LOOKUP_SECONDS at each place.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +17,10 @@ from django.conf import settings
 from django.db import Error
 from django.utils import timezone
 
-from gateway.caching import inredis, table
+from gateway.caching import table
 from gateway.caching.digests import Asked
 from gateway.caching.flights import Flights, Found
+from gateway.caching.inredis import shared_answers
 from gateway.caching.kept import Kept
 from gateway.caching.likeness import difference
 from gateway.caching.memory import Memory
@@ -26,6 +28,7 @@ from gateway.caching.purging import Purges, forgets, purges
 from gateway.caching.questions import EMBEDDER
 from gateway.caching.writing import Writing, writing
 from gateway.models import CachedAnswer
+from gateway.redisclient import RedisDown
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ class Answers:
         self._writing = waiting
         self._flights: dict[asyncio.AbstractEventLoop, Flights] = {}
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="answers")
-        self._rests_until: dict[str, float] = {}
+        self._rests_until = 0.0
 
     @property
     def flights(self) -> Flights:
@@ -63,7 +66,7 @@ class Answers:
         """Return what was taken back; raises Away."""
         if (found := purges.peek()) is not None:
             return found
-        return await self._asked("table", purges.reload)
+        return await self._in_table(purges.reload)
 
     def remembered(self, digest: str, known: Purges) -> Kept | None:
         """Return the answer to this very request if it is in memory."""
@@ -80,7 +83,7 @@ class Answers:
 
     async def similar(self, asked: Asked, vector: Sequence[float], threshold: float, known: Purges) -> Found | None:
         """Return the answer to a question that asks the same in the same context; raises Away."""
-        near = await self._asked("table", lambda: table.nearest(asked.context, vector, EMBEDDER, threshold=threshold))
+        near = await self._in_table(lambda: table.nearest(asked.context, vector, EMBEDDER, threshold=threshold))
         for one in near:
             if _is_valid(one.kept, known) and not difference(asked.question, one.question):
                 return Found(kept=one.kept, similarity=one.similarity)
@@ -99,31 +102,32 @@ class Answers:
         self._memory.forget(covers)
 
     async def _found(self, digest: str) -> Kept | None:
-        if inredis.is_used():
-            try:
-                return await self._asked("redis", lambda: inredis.find(digest))
-            except Away:
-                pass  # the database has it too
-        return await self._asked("table", lambda: table.find(digest))
+        shared = shared_answers()
+        if shared and not shared.is_lost:
+            with contextlib.suppress(RedisDown, TimeoutError):  # the database has it too
+                return await self._in_time(lambda: shared.find(digest))
+        return await self._in_table(lambda: table.find(digest))
 
-    async def _asked(self, where: str, ask: Callable[[], Result]) -> Result:
-        """Return what ``ask`` finds, in time; raises Away."""
-        if time.monotonic() < self._rests_until.get(where, 0.0):
+    async def _in_table(self, ask: Callable[[], Result]) -> Result:
+        """Return what ``ask`` finds in the database, in time; raises Away."""
+        if time.monotonic() < self._rests_until:
             raise Away
-        look = database_sync_to_async(ask, thread_sensitive=False, executor=self._threads)
         try:
-            async with asyncio.timeout(LOOKUP_SECONDS):
-                found: Result = await look()
-                return found
-        except (Error, OSError, TimeoutError, inredis.Away) as error:
-            self._rests_until[where] = time.monotonic() + REST_SECONDS
+            return await self._in_time(ask)
+        except (Error, OSError, TimeoutError) as error:
+            self._rests_until = time.monotonic() + REST_SECONDS
             logger.warning(
-                "answers are not looked up in the %s for %ss error=%s",
-                where,
+                "answers are not looked up in the database for %ss error=%s",
                 REST_SECONDS,
                 str(error) or type(error).__name__,
             )
             raise Away from error
+
+    async def _in_time(self, ask: Callable[[], Result]) -> Result:
+        look = database_sync_to_async(ask, thread_sensitive=False, executor=self._threads)
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            found: Result = await look()
+            return found
 
 
 def _is_valid(kept: Kept, known: Purges) -> bool:

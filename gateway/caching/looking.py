@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,7 +25,8 @@ from routing.backends.local import EmbedderUnavailable
 from routing.backends.protocol import ChatEvent, ChatRequest, Delta, Finish
 from routing.decision import Decision
 from routing.features import Asker
-from routing.pool import Attempt, PromptCut
+from routing.pool import PromptCut
+from routing.trial import Attempt
 
 Event = TypeVar("Event")
 UNREACHABLE = "bypass (unreachable)"
@@ -46,7 +47,10 @@ def looking_of(request: ChatRequest, decision: Decision, caller: Caller, asker: 
 
 
 class Looking:
-    """``may_keep`` is asked when an answer is complete; guards that had to do with it say no."""
+    """``may_keep`` is asked when an answer is complete; guards that had to do with it say no.
+
+    ``reserve`` is awaited before a model is asked, and not for what is given again: that takes no tokens.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Looking:
         self._caller = caller
         self._shelf = shelf
         self.may_keep: Callable[[], bool] = lambda: True
+        self.reserve: Callable[[], Awaitable[None]] | None = None
         self._known = Purges()
         self._vector: list[float] | None = None
 
@@ -76,6 +81,7 @@ class Looking:
         with passages: which were found belongs to its words.
         """
         if self._wish.bypass:
+            await self._begin()
             metrics.cache.labels(EXACT, "bypass").inc()
             yield Looked(told=f"bypass ({self._wish.bypass})")
             async with aclosing(start()) as events:
@@ -156,6 +162,7 @@ class Looking:
                     for one in self._again(found):
                         yield one
                     return
+            await self._begin()
             metrics.cache.labels(EXACT, "miss" if told == "miss" else "bypass").inc()
             yield Looked(told=told)
             recorder = Recorder(request.n)
@@ -169,6 +176,11 @@ class Looking:
         finally:
             if flight:
                 self._shelf.flights.end(asked.digest, flight)
+
+    async def _begin(self) -> None:
+        """Make sure that a model may be asked; raises EndpointError."""
+        if self.reserve:
+            await self.reserve()
 
     async def _stored(self, asked: Asked) -> Found | None:
         """Return the answer to the same request or to a similar question; raises Away."""

@@ -6,7 +6,8 @@ a while keeps answers that are covered once it does.
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable
+import logging
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,9 +18,14 @@ from django.db.models import Q
 from django.db.models.signals import pre_delete
 from django.utils import timezone
 
+from gateway.caching.inredis import shared_answers
 from gateway.caching.kept import Kept
 from gateway.models import ApiKey, CachedAnswer, CachePurge
+from gateway.redisclient import RedisDown
 from routing.live import LiveSnapshot
+from routing.sweeping import old_rows_delete
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,17 +129,16 @@ def _deleted(wanted: Q) -> int:
     return count
 
 
-def _forget_elsewhere(digests: Iterable[str]) -> None:
-    from gateway.caching.inredis import forget
-
-    forget(list(digests))
+def _forget_elsewhere(digests: Sequence[str]) -> None:
+    if shared := shared_answers():
+        try:
+            shared.forget(digests)
+        except RedisDown as error:
+            logger.warning("purged answers are given to nobody, but stay in Redis until they expire error=%s", error)
 
 
 def purges_sweep() -> int:
-    """Delete the purges that no answer is old enough for any more, and return how many."""
+    """Delete some of the purges that no answer is old enough for any more, and return how many."""
     # A day more than answers live: RESPONSE_CACHE_SECONDS may have been longer before a restart.
     before = timezone.now() - dt.timedelta(seconds=settings.RESPONSE_CACHE_SECONDS, days=1)
-    old = list(CachePurge.objects.filter(created_at__lt=before).values_list("pk", flat=True))
-    if old:  # each deletion is a notice to all processes
-        CachePurge.objects.filter(pk__in=old).delete()
-    return len(old)
+    return old_rows_delete(CachePurge.objects.filter(created_at__lt=before))

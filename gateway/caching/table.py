@@ -1,11 +1,12 @@
 """Answers in the database: looking them up, and writing and sweeping them beside requests. Blocks; for threads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from pgvector.django import CosineDistance
 
@@ -13,7 +14,7 @@ from gateway.caching.kept import Kept
 from gateway.caching.purging import purges_sweep
 from gateway.models import ApiKey, CachedAnswer
 from routing.batches import storable
-from routing.journal import SWEEP_BATCH
+from routing.sweeping import SWEEP_BATCH, old_rows_delete, surplus_rows_delete
 
 _KEPT = ("digest", "key_id", "profile", "epoch", "created_at", "expires_at", "answer")
 _UPDATED = [
@@ -111,8 +112,6 @@ def _write(rows: Sequence[CachedAnswer]) -> int:
 
 def hits_add(hits: Mapping[str, tuple[int, float]]) -> None:
     """Count hits by digest: how many, and when the last was (seconds since 1970). Raises django.db.Error."""
-    counts: Iterable[int]
-    times: Iterable[float]
     counts, times = zip(*hits.values(), strict=True)
     with connection.cursor() as cursor:
         cursor.execute(_ADD_HITS, [list(hits), list(counts), list(times)])
@@ -121,15 +120,8 @@ def hits_add(hits: Mapping[str, tuple[int, float]]) -> None:
 def answers_sweep() -> int:
     """Delete some of the answers that expired or are too many, and return how many; raises django.db.Error."""
     purges_sweep()
-    count = _delete(CachedAnswer.objects.filter(expires_at__lte=timezone.now()).order_by("expires_at")[:SWEEP_BATCH])
+    count = old_rows_delete(CachedAnswer.objects.filter(expires_at__lte=timezone.now()))
     if count < SWEEP_BATCH:
-        used = CachedAnswer.objects.extra(select={"used": "COALESCE(last_hit_at, created_at)"})
-        most = max(0, settings.RESPONSE_CACHE_ENTRIES)
-        count += _delete(used.order_by("-used")[most : most + SWEEP_BATCH - count])
+        last_used_first = CachedAnswer.objects.order_by(Coalesce("last_hit_at", "created_at").desc(), "-pk")
+        count += surplus_rows_delete(last_used_first, kept=max(0, settings.RESPONSE_CACHE_ENTRIES))
     return count
-
-
-def _delete(rows: "Iterable[CachedAnswer]") -> int:
-    ids = [row.pk for row in rows]
-    CachedAnswer.objects.filter(pk__in=ids).delete()
-    return len(ids)

@@ -1,17 +1,18 @@
 """Answers and hits that wait to be written to the database and to Redis, in batches off the path of requests."""
 
-import logging
+import contextlib
 import threading
 import time
 from itertools import islice
 
-from gateway.caching import inredis, table
+from gateway.caching import table
+from gateway.caching.inredis import shared_answers
 from gateway.caching.kept import Kept
 from gateway.caching.purging import purges
 from gateway.models import CachedAnswer
-from routing.journal import keep_writing
-
-logger = logging.getLogger(__name__)
+from gateway.redisclient import RedisDown
+from routing.counts import Counts
+from routing.writing import keep_writing
 
 CAPACITY = 2_000
 CAPACITY_CHARACTERS = 20_000_000
@@ -26,7 +27,7 @@ class Writing:
     def __init__(self) -> None:
         self._answers: dict[str, tuple[CachedAnswer, Kept]] = {}
         self._characters = 0
-        self._hits: dict[str, tuple[int, float]] = {}
+        self._hits: Counts[str] = Counts(capacity=CAPACITY)
         self._lock = threading.Lock()  # held for a few operations in memory
         self._writing = threading.Lock()  # held while the database is asked
         self.dropped = 0
@@ -46,9 +47,7 @@ class Writing:
 
     def hit(self, digest: str) -> None:
         """Count that an answer was given again."""
-        with self._lock:
-            if digest in self._hits or len(self._hits) < CAPACITY:
-                self._hits[digest] = (self._hits.get(digest, (0, 0.0))[0] + 1, time.time())
+        self._hits.add((digest,))
 
     def flush(self) -> int:
         """Write everything and return how many answers; raises django.db.Error, and keeps what was not written."""
@@ -61,7 +60,7 @@ class Writing:
                 written += table.write([row for row, _ in valid])
                 self._share([kept for _, kept in valid])
                 self._forget(batch)
-            self._write_hits()
+            self._hits.write(table.hits_add)
         return written
 
     def _oldest(self) -> list[tuple[CachedAnswer, Kept]]:
@@ -79,26 +78,10 @@ class Writing:
             self._characters -= waiting[1].characters
 
     def _share(self, answers: list[Kept]) -> None:
-        if not inredis.is_used():
-            return
-        try:
-            inredis.store(answers, now=time.time())
-        except inredis.Away as error:
-            logger.warning("answers are not kept in Redis, but in the database error=%s", error)
-
-    def _write_hits(self) -> None:
-        with self._lock:
-            hits, self._hits = self._hits, {}
-        if not hits:
-            return
-        try:
-            table.hits_add(hits)
-        except BaseException:
-            with self._lock:
-                for digest, (count, at) in hits.items():
-                    newer, newer_at = self._hits.get(digest, (0, 0.0))
-                    self._hits[digest] = (count + newer, max(at, newer_at))
-            raise
+        shared = shared_answers()
+        if shared and not shared.is_lost:
+            with contextlib.suppress(RedisDown):  # the database has them
+                shared.store(answers, now=time.time())
 
 
 writing = Writing()

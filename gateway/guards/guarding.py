@@ -78,6 +78,11 @@ class Guarding:
     def at(self, place: Place) -> tuple[Guard, ...]:
         return tuple(guard for guard in self._guards if place in guard.places) if self._guards else ()
 
+    @property
+    def asks_experts(self) -> bool:
+        """Whether experts judge what comes in or goes out, which takes tokens of theirs."""
+        return any(isinstance(guard.work, Judge) for guard in self._guards)
+
     # --- what is found ----------------------------------------------------------------------------------------------
 
     @property

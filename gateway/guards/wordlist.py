@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import regex  # type: ignore[import-untyped]
 
 from gateway.guards.patterns import Pattern, Patterns
+from routing.conditions import PATTERN_SECONDS
 from routing.keywords import UNSPACED
-from routing.rules import PATTERN_SECONDS, compile_pattern
+from routing.rules import compile_pattern
 
 LONGEST = 1_000
 """Characters of what a pattern of the list finds; and of a text as it comes no more is held back for it."""

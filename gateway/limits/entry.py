@@ -4,13 +4,13 @@ import asyncio
 import datetime as dt
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.utils import timezone
 
 from gateway import metrics
-from gateway.limits.claims import Claim, Kind, Limit, Spent, Standing, limits_of, period_of
+from gateway.limits.claims import Claim, Kind, Limit, Spent, Standing, Taken, limits_of, period_of
 from gateway.limits.demand import Demand
 from gateway.limits.headers import ratelimit_headers
 from gateway.limits.ledger import Ledger, ledger
@@ -52,6 +52,17 @@ class Entry:
         if claims := self._presence_claims(_now()):
             self._came_in(await self.limiter.take(claims))
 
+    async def check_budgets(self) -> None:
+        """Raise QuotaSpent where a day's or month's budget is spent, and Uncounted; nothing is taken.
+
+        For what has a model or an embedder work without a reservation: how much that takes is not known before.
+        """
+        if subjects := self._budgeted():
+            await self.ledger.know(subjects)
+            now = _now()
+            if claims := self._budget_claims(now):
+                self._see_budgets(await self.limiter.take(claims), now)
+
     async def reserve(self, demand: Demand, came: dt.datetime) -> Reservation | None:
         """Reserve what it may take, None where nothing limits that; raises RateLimited, QuotaSpent and Uncounted.
 
@@ -59,8 +70,7 @@ class Entry:
         """
         if not (limits := [limit for limit in self.limits if _is_metered(limit)]):
             return None
-        budgeted = frozenset(limit.subject for limit in limits if limit.rule.kind is Kind.BUDGET)
-        if budgeted:
+        if budgeted := self._budgeted():
             await self.ledger.know(budgeted)
         at = came.astimezone(dt.UTC)
         holding = await self.limiter.take([self._metered(limit, demand, at) for limit in limits])
@@ -77,6 +87,12 @@ class Entry:
         else:
             settling.add_done_callback(lambda _: told())
             self._settling.append(settling)
+
+    def charge(self, spent: Spent, came: dt.datetime) -> None:
+        """Take what was ``spent`` without a reservation from the day and month in which the request ``came``."""
+        if spent != Spent() and (subjects := self._budgeted()):
+            self.ledger.spend(subjects, came, spent)
+            self.ledger.settled(subjects, came, spent)
 
     async def leave(self) -> None:
         """Give the seat back, and return when everything is settled."""
@@ -96,6 +112,14 @@ class Entry:
         if claims := self._presence_claims(_now()):
             self._came_in(self.limiter.take_now(claims))
 
+    def check_budgets_now(self) -> None:
+        """Do what check_budgets does, in a thread without an event loop."""
+        if subjects := self._budgeted():
+            self.ledger.know_now(subjects)
+            now = _now()
+            if claims := self._budget_claims(now):
+                self._see_budgets(self.limiter.take_now(claims), now)
+
     def leave_now(self) -> None:
         """Do what leave does, in a thread without an event loop."""
         if holding := self._leaving():
@@ -113,6 +137,17 @@ class Entry:
             elif rule.unit == "tokens":
                 claims.append(self._claim(limit, 0, 0, now))
         return claims
+
+    def _budgeted(self) -> frozenset[str]:
+        return frozenset(limit.subject for limit in self.limits if limit.rule.kind is Kind.BUDGET)
+
+    def _budget_claims(self, now: dt.datetime) -> list[Claim]:
+        """Return nothing of each budget, by which it tells how it stands.
+
+        A budget of no cost at all is for what is free, and never spent.
+        """
+        budgets = (limit for limit in self.limits if limit.rule.kind is Kind.BUDGET and limit.most)
+        return [self._claim(limit, 0, 0, now) for limit in budgets]
 
     def _metered(self, limit: Limit, demand: Demand, now: dt.datetime) -> Claim:
         if limit.rule.unit == "cost":
@@ -142,6 +177,11 @@ class Entry:
                 if standing.granted is None:
                     metrics.limit_refused(standing.claim.limit.name, standing.claim.limit.subject)
             raise refusal(holding.taken, now)
+
+    def _see_budgets(self, holding: Holding, now: dt.datetime) -> None:
+        """Note how budgets stand; raises QuotaSpent for one of which nothing is left."""
+        found = (one if one.remaining else replace(one, granted=None) for one in holding.taken.standings)
+        self._see(replace(holding, taken=Taken(tuple(found))), now)
 
     def _leaving(self) -> Holding | None:
         holding, self._presence = self._presence, None

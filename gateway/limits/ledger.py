@@ -87,10 +87,15 @@ class Ledger:
 
     async def know(self, subjects: frozenset[str]) -> None:
         """Read the sums if those of ``subjects`` were never read; where that fails, they have spent nothing so far."""
+        if not self._subjects >= subjects:
+            await database_sync_to_async(self.know_now, thread_sensitive=False)(subjects)
+
+    def know_now(self, subjects: frozenset[str]) -> None:
+        """Do what know does, in a thread."""
         if self._subjects >= subjects:
             return
         try:
-            await database_sync_to_async(self.read, thread_sensitive=False)(subjects)
+            self.read(subjects)
         except Error as error:
             logger.warning("could not read what was spent, budgets begin at nothing until it is error=%s", error)
             with self._lock:

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import itertools
-import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +12,11 @@ from typing import Any
 from django.conf import settings
 
 from gateway.limits.claims import Claim, Spent, Standing, Taken
-from gateway.limits.line import RedisDown
 from gateway.limits.local import LocalStore
 from gateway.limits.refusals import Uncounted
 from gateway.limits.scripts import LEASE_MS
 from gateway.limits.shared import SharedStore
-
-logger = logging.getLogger(__name__)
+from gateway.redisclient import Contact, RedisDown
 
 ANSWER_SECONDS = 0.3
 """How long Redis may take to answer; those who ask at the moment it goes away wait so long, and nobody after them."""
@@ -32,6 +29,12 @@ class WhenDown(StrEnum):
 
     LOCAL = "local"
     REFUSE = "refuse"
+
+
+_MEANWHILE = {
+    WhenDown.LOCAL: "each process counts limits for itself",
+    WhenDown.REFUSE: "requests of limited API keys are refused",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +59,25 @@ class Limiter:
         self._local = LocalStore()
         self._shared = shared
         self._when_down = when_down
-        self._is_down = False
+        self._redis = Contact("limits", meanwhile=_MEANWHILE[when_down])
         self._name = secrets.token_hex(8)
         self._numbers = itertools.count()
 
     @property
     def state(self) -> str | None:
         """How Redis is, in words; None where there is none."""
-        if self._shared is None:
-            return None
-        if not self._is_down:
-            return "ok"
-        if self._when_down is WhenDown.REFUSE:
-            return "does not answer; requests of limited API keys are refused meanwhile"
-        return "does not answer; each process counts limits for itself meanwhile"
+        return self._redis.state if self._shared else None
 
     # --- for coroutines --------------------------------------------------------------------------------
 
     async def take(self, claims: Sequence[Claim]) -> Holding:
         """Take all of ``claims`` or none; raises Uncounted."""
         lease = self._new_lease()
-        if self._shared and not self._is_down:
+        if self._shared and not self._redis.is_lost:
             try:
                 return Holding(await self._shared.take(claims, lease), lease, is_shared=True)
             except RedisDown as error:
-                self._lost(error)
+                self._redis.lost(error)
         return self._taken_here(claims, lease)
 
     def settle(self, holding: Holding, spent: Spent | None = None) -> "asyncio.Future[Any] | None":
@@ -100,7 +97,7 @@ class Limiter:
             await asked
         except RedisDown as error:
             # Leases end by themselves, and what was spent comes back from the sums.
-            self._lost(error)
+            self._redis.lost(error)
 
     async def tend(self) -> None:
         """Renew the leases of running requests, and look for a Redis that is away, for ever."""
@@ -108,15 +105,15 @@ class Limiter:
         loop = asyncio.get_running_loop()
         while self._shared:
             await asyncio.sleep(PROBE_SECONDS)
-            if not self._is_down and loop.time() - renewed_at < RENEW_SECONDS:
+            if not self._redis.is_lost and loop.time() - renewed_at < RENEW_SECONDS:
                 continue
             renewed_at = loop.time()
             try:
                 await self._shared.renew()
             except RedisDown as error:
-                self._lost(error)
+                self._redis.lost(error)
             else:
-                self._found()
+                self._redis.found()
 
     async def aclose(self) -> None:
         if self._shared:
@@ -127,11 +124,11 @@ class Limiter:
     def take_now(self, claims: Sequence[Claim]) -> Holding:
         """Do what take does, in a thread without an event loop."""
         lease = self._new_lease()
-        if self._shared and not self._is_down:
+        if self._shared and not self._redis.is_lost:
             try:
                 return Holding(self._shared.take_now(claims, lease), lease, is_shared=True)
             except RedisDown as error:
-                self._lost(error)
+                self._redis.lost(error)
         return self._taken_here(claims, lease)
 
     def settle_now(self, holding: Holding) -> None:
@@ -144,7 +141,7 @@ class Limiter:
         try:
             self._shared.settle_now(held, holding.lease, None)
         except RedisDown as error:
-            self._lost(error)
+            self._redis.lost(error)
 
     def _new_lease(self) -> str:
         return f"{self._name}-{next(self._numbers)}"
@@ -155,16 +152,6 @@ class Limiter:
         if self._shared and self._when_down is WhenDown.REFUSE:
             raise Uncounted(PROBE_SECONDS)
         return Holding(self._local.take(claims, lease), lease, is_shared=False)
-
-    def _lost(self, error: RedisDown) -> None:
-        if not self._is_down:
-            self._is_down = True
-            logger.warning("lost Redis: it %s error=%s", self.state, error)
-
-    def _found(self) -> None:
-        if self._is_down:
-            self._is_down = False
-            logger.info("Redis answers again, limits are counted together")
 
 
 @functools.cache

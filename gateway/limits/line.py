@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.limits.scripts import Script
+from gateway.redisclient import RedisDown
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 200
 LOOKS = 6
 T = TypeVar("T")
-
-
-class RedisDown(Exception):
-    """Redis does not answer, or not what it should."""
 
 
 @dataclass(slots=True)

@@ -68,7 +68,7 @@ def _told(standing: Standing, at: dt.datetime) -> EndpointError:
         return QuotaSpent(_budget(standing, at), should_retry=False)
     if limit.rule.kind is Kind.SEATS:
         return RateLimited(
-            f"{_capital(whose)} has {standing.used} requests running, and its limit is {limit.most} at the same time "
+            f"{_capital(whose)} has {_requests(standing.used)} running, and its limit is {limit.most} at the same time "
             f"(concurrent requests). Try again when one of them has ended, {ASK}.",
             retry_after=seconds,
         )
@@ -82,8 +82,8 @@ def _told(standing: Standing, at: dt.datetime) -> EndpointError:
     wait = f"Try again in {math.ceil(seconds)} s, {ASK}."
     if limit.rule.unit == "requests":
         return RateLimited(
-            f"{_capital(whose)} has sent {standing.used:,} requests in the last minute, and its limit is "
-            f"{limit.most:,} requests per minute. {wait}",
+            f"{_capital(whose)} has sent {_requests(standing.used)} in the last minute, and its limit is "
+            f"{_requests(limit.most)} per minute. {wait}",
             retry_after=seconds,
         )
     return RateLimited(
@@ -112,6 +112,10 @@ def owner(subject: str) -> str:
     """Return whose limits a policy's are, in words."""
     kind, _, name = subject.partition(":")
     return f"the group '{name}'" if kind == "group" else "this API key"
+
+
+def _requests(number: int) -> str:
+    return f"{number:,} request{'s' if number != 1 else ''}"
 
 
 def _capital(text: str) -> str:

@@ -29,6 +29,11 @@ class Stay:
             if not self._is_over:
                 entry.come_in_now()
 
+    def check_budgets(self) -> None:
+        """Raise QuotaSpent where a day's or month's budget is spent, and Uncounted."""
+        if self._entry:
+            self._entry.check_budgets_now()
+
     def leave(self) -> None:
         with self._lock:
             self._is_over = True

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.limits.claims import Claim, Spent, Standing, Taken
-from gateway.limits.line import Line, RedisDown
+from gateway.limits.line import Line
 from gateway.limits.scripts import (
     OWN_CLOCK,
     Script,
@@ -15,7 +15,7 @@ from gateway.limits.scripts import (
     take_arguments,
     taken,
 )
-from gateway.redisclient import blocking_client
+from gateway.redisclient import RedisDown, blocking_client
 
 if TYPE_CHECKING:
     from redis import Redis

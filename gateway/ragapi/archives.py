@@ -54,6 +54,7 @@ class Import(OneCollection):
             check_creatable(self.access, wanted)
         if wanted and Collection.objects.filter(slug=wanted).exists():
             raise Conflict(f"The name '{wanted}' is taken. Choose another one.", param="slug", code="collection_exists")
+        self.check_budgets()
         with tempfile.TemporaryFile(dir=settings.MOE_DATA_DIR) as file, transaction.atomic():
             shutil.copyfileobj(request.stream, file)
             imported = collection_import(file=file, slug=wanted, as_administrator=False)

@@ -175,6 +175,8 @@ class OneCollection(Resource):
         _check_trust(row, changed.validated_data)
         model = changed.validated_data.pop("embedding_model", row.embedding_model)
         beside = changed.validated_data.pop("next_model", row.next_model)
+        if reingest or model != row.embedding_model or beside not in (None, row.next_model):
+            self.check_budgets()
         with transaction.atomic():
             changed.save()
             keep_manager(row, self.caller)

@@ -34,6 +34,8 @@ ORDERS = {
     "title": "title",
     "-title": "-title",
 }
+READ_AGAIN = ("title", "language")
+"""What goes into a document's chunks, so that a change has them embedded anew."""
 # What a browser shows without running anything in it; the rest is sent as bytes of no kind.
 HARMLESS = re.compile(
     r"application/(?:pdf|json|epub\+zip|rtf|vnd\.(?:openxmlformats-officedocument|oasis\.opendocument|ms-)[\w.\-]+)"
@@ -108,6 +110,8 @@ class OneDocument(Resource):
         document = document_at(self.access, number, Level.WRITE)
         changed = DocumentSerializer(document, data=request.data, partial=True)
         changed.is_valid(raise_exception=True)
+        if any(changed.validated_data.get(name) not in (None, getattr(document, name)) for name in READ_AGAIN):
+            self.check_budgets()
         document_update(document=document, **changed.validated_data)
         return Response(_object(document_at(self.access, number)))
 
@@ -120,7 +124,9 @@ class Reingestion(Resource):
     """POST /v1/rag/documents/{id}/reingest: read, cut and embed what is stored of it anew"""
 
     def post(self, request: Request, number: int) -> Response:
-        received = document_reingest(document=document_at(self.access, number, Level.WRITE))
+        document = document_at(self.access, number, Level.WRITE)
+        self.check_budgets()
+        received = document_reingest(document=document)
         told = {
             "document": _object(received.document),
             "result": received.result,

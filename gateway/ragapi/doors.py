@@ -33,6 +33,7 @@ class Ingest(Door):
             request = await asyncio.to_thread(parse_ingest, body, content_type)
         else:
             request = parse_ingest(body, content_type)
+        await self.check_budgets()
         report = await ingest(request, access=access_of(caller))
         logger.info(
             "ingested id=%s documents=%d urls=%d ready=%d errors=%d batch=%s",
@@ -59,6 +60,7 @@ class Search(Door):
         caller = await self.caller()
         by_address = self.scope["method"] == "GET"
         request, ignored = parse_query(self.scope["query_string"]) if by_address else parse_search(body)
+        await self.check_budgets()
         started = time.perf_counter()
         searching = Account(what=self.what, request_id=self.request_id, caller=caller, asked="", keeps_decision=False)
         with accounted(searching) as account:

@@ -15,11 +15,11 @@ from django.core.validators import slug_re
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
 from gateway.errors import UnsupportedMediaType
-from gateway.fields import Fields, invalid
+from gateway.fields import Fields, invalid, json_object
 from gateway.ragapi.metadata import checked_metadata
 from gateway.ragapi.serializers import checked_language, checked_text
-from knowledge.documents import LONGEST_SOURCE, Incoming
 from knowledge.models import Document
+from knowledge.receiving import LONGEST_SOURCE, Incoming
 from routing.backends import codec
 from routing.exceptions import BadRequest
 
@@ -64,22 +64,11 @@ def parse_ingest(body: bytes, content_type: str) -> IngestRequest:
     )
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the object that a body of JSON is; raises BadRequest."""
-    try:
-        data = codec.loads(body)
-    except ValueError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise BadRequest("The body must be a JSON object.")
-    return data
-
-
 # --- JSON -------------------------------------------------------------------------------------------------------
 
 
 def _from_json(body: bytes) -> IngestRequest:
-    fields = Fields(parse_object(body))
+    fields = Fields(json_object(body))
     shared = _Shared(fields)
     documents = fields.array("documents") or []
     if len(documents) > MOST_DOCUMENTS:

@@ -17,10 +17,10 @@ from gateway.ragapi.reporting import Report, Taken, report
 from knowledge.access import Access, Level
 from knowledge.authors import Author
 from knowledge.collections import collection_get_or_create
-from knowledge.documents import document_receive, page_receive, sitemap_receive
 from knowledge.exceptions import CollectionNotFound
 from knowledge.models import Collection, IngestionJob
 from knowledge.models.collections import STORE_ID
+from knowledge.receiving import document_receive, page_receive, sitemap_receive
 from routing.exceptions import EndpointError
 
 SOONEST, LATEST = 0.05, 1.0

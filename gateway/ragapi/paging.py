@@ -11,6 +11,8 @@ from gateway.fields import invalid
 
 USUAL, MOST = 20, 100
 PARAMETERS = ("limit", "after")
+_LONGEST = 6
+"""Digits of a number that is read at all."""
 
 Row = TypeVar("Row", bound=Model)
 
@@ -23,7 +25,7 @@ def listing(
     They are ordered by field ``order``, with "-" before it the other way round, and rows alike by primary key.
     ``cursor`` is the field that an object's id is.
     """
-    limit = _limit(query.get("limit"))
+    limit = limit_of(query.get("limit"))
     name, sign = order.removeprefix("-"), "-" if order.startswith("-") else ""
     wanted = rows.order_by(order, f"{sign}pk")
     if after := query.get("after"):
@@ -44,11 +46,12 @@ def list_object(objects: Sequence[Any], *, has_more: bool) -> dict[str, Any]:
     }
 
 
-def _limit(text: str | None) -> int:
+def limit_of(text: str | None, *, usual: int = USUAL, most: int = MOST) -> int:
+    """Return how many objects are wanted; raises BadRequest."""
     if text is None:
-        return USUAL
-    if not text.isascii() or not text.isdigit() or len(text) > 3 or not 1 <= int(text) <= MOST:
-        raise invalid("limit", f"'limit' must be a whole number from 1 to {MOST}.")
+        return usual
+    if not text.isascii() or not text.isdigit() or len(text) > _LONGEST or not 1 <= int(text) <= most:
+        raise invalid("limit", f"'limit' must be a whole number from 1 to {most:,}.")
     return int(text)
 
 

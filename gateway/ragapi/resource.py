@@ -8,6 +8,7 @@ from rest_framework.views import APIView
 from gateway.auth import Caller
 from gateway.fields import invalid, unsupported
 from gateway.library import access_of
+from gateway.limits.rest import Stay
 from gateway.policy import Needs, Scope
 from gateway.ragapi.metadata import is_storable
 from gateway.ragapi.paging import PARAMETERS
@@ -26,6 +27,11 @@ class Resource(APIView):
     def access(self) -> Access:
         """Whose request it is, as collections see it."""
         return access_of(self.caller)
+
+    def check_budgets(self) -> None:
+        """Raise QuotaSpent where a budget of the caller's is spent: for what has texts embedded."""
+        stay: Stay = self.request._request.stay  # type: ignore[attr-defined]  # limits_middleware's
+        stay.check_budgets()
 
     def query(self, *known: str) -> Mapping[str, str]:
         """Return the parameters of the address, ``known`` ones and those of paging.

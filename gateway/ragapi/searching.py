@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from gateway.fields import Fields, invalid
-from gateway.ragapi.incoming import parse_object
+from gateway.fields import Fields, invalid, json_object
 from gateway.ragapi.metadata import is_storable
 from knowledge.filters import InvalidFilter, parse, to_json
 from knowledge.passages import Fusion, Mode, Passage, Retrieval, SearchRequest
@@ -21,7 +20,7 @@ NUMBERS = frozenset({"top_k", "threshold", "neighbours", "vector_weight"})
 
 def parse_search(body: bytes) -> tuple[SearchRequest, list[str]]:
     """Return the search that a body of JSON asks for, and the names in it that nobody reads; raises BadRequest."""
-    return _search(parse_object(body))
+    return _search(json_object(body))
 
 
 def parse_query(query: bytes) -> tuple[SearchRequest, list[str]]:

@@ -10,9 +10,9 @@ from gateway.auth import Caller
 from gateway.cited import Cited
 from gateway.completions import Routed, complete
 from gateway.doors import Door
+from gateway.fields import json_object
 from gateway.http import EventStream
 from gateway.policy import Scope
-from gateway.ragapi.incoming import parse_object
 from gateway.responses.citing import Files
 from gateway.responses.ids import new_response_id
 from gateway.responses.output import Event
@@ -37,7 +37,7 @@ class Responses(Door):
 
     async def handle(self, body: bytes) -> None:
         caller = await self.caller()
-        data = parse_object(body)
+        data = json_object(body)
         asked = read_response(data, new_response_id(), await looked_up(data, caller))
         self.writer = writer = ResponseWriter(asked, keeps=asked.stores and bool(caller.keeps_texts))
         answering = complete(

@@ -23,6 +23,11 @@ WITHOUT_EFFECT = frozenset({"type", "id", "status", "phase", "caller", "created_
 INPUT = "input"  # the parameter of a custom tool's function that holds what it is given
 
 
+def qualified(namespace: str, name: str) -> str:
+    """Return the name by which models know a tool of a namespace."""
+    return f"{namespace}__{name}"
+
+
 def normalised(given: Any) -> list[Any]:
     """Return ``input`` as a list of items; raises BadRequest."""
     if given is None:
@@ -181,11 +186,14 @@ class Transcript:
     # --- their pieces --------------------------------------------------------------------------------------------
 
     def _call(self, item: Json, where: str, arguments: str) -> None:
-        call_id, name = item.get("call_id"), item.get("name")
+        call_id, name, namespace = item.get("call_id"), item.get("name"), item.get("namespace")
         for field_name, value in (("call_id", call_id), ("name", name)):
             if not isinstance(value, str) or not value:
                 raise invalid(f"{where}.{field_name}", f"'{where}.{field_name}' must be a text that is not empty.")
-        call = ToolCall(id=str(call_id), name=str(name), arguments=arguments)
+        if not isinstance(namespace, str | None):
+            raise invalid(f"{where}.namespace", f"'{where}.namespace' must be a text.")
+        known = qualified(namespace, str(name)) if namespace else str(name)
+        call = ToolCall(id=str(call_id), name=known, arguments=arguments)
         self._calls[call.id] = self._open[call.id] = call.name
         self._turn = self._turn or _Turn()
         self._turn.calls.append(call)
@@ -247,9 +255,9 @@ def _strange(kind: str | None, where: str) -> BadRequest:
 _READERS: Mapping[str, tuple[Callable[[Transcript, Json, str], None], frozenset[str]]] = {
     "message": (Transcript.message, frozenset({"role", "content"})),
     "reasoning": (Transcript.reasoning, frozenset({"encrypted_content", "content", "summary"})),
-    "function_call": (Transcript.function_call, frozenset({"call_id", "name", "arguments"})),
-    "function_call_output": (Transcript.tool_output, frozenset({"call_id", "output", "name"})),
-    "custom_tool_call": (Transcript.custom_tool_call, frozenset({"call_id", "name", "input"})),
-    "custom_tool_call_output": (Transcript.tool_output, frozenset({"call_id", "output", "name"})),
+    "function_call": (Transcript.function_call, frozenset({"call_id", "name", "namespace", "arguments"})),
+    "function_call_output": (Transcript.tool_output, frozenset({"call_id", "output", "name", "namespace"})),
+    "custom_tool_call": (Transcript.custom_tool_call, frozenset({"call_id", "name", "namespace", "input"})),
+    "custom_tool_call_output": (Transcript.tool_output, frozenset({"call_id", "output", "name", "namespace"})),
     "file_search_call": (Transcript.file_search_call, frozenset({"queries", "results"})),
 }

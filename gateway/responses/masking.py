@@ -14,7 +14,7 @@ Swaps = Mapping[str, str]
 TEXTS = ("text", "refusal", "content", "output", "arguments", "input", "instructions")
 # What items are told apart and read by, and what is no text that people could read.
 FIXED = frozenset({
-    "type", "role", "id", "call_id", "name", "status", "phase", "file_id", "filename", "detail",
+    "type", "role", "id", "call_id", "name", "namespace", "status", "phase", "file_id", "filename", "detail",
     "encrypted_content", "file_data", "file_url", "image_url",
 })  # fmt: skip
 

@@ -152,10 +152,11 @@ class ReasoningItem(_Placed):
 class CallItem(_Placed):
     """A call of a function."""
 
-    def __init__(self, item_id: str, place: int, *, call_id: str, name: str) -> None:
+    def __init__(self, item_id: str, place: int, *, call_id: str, name: str, namespace: str = "") -> None:
         super().__init__(item_id, place)
         self._call_id = call_id
         self._name = name
+        self._of = {"namespace": namespace} if namespace else {}
         self._arguments: list[str] = []
 
     def add(self, arguments: str) -> Iterator[Event]:
@@ -176,6 +177,7 @@ class CallItem(_Placed):
             "status": self.status,
             "call_id": self._call_id,
             "name": self._name,
+            **self._of,
             "arguments": "".join(self._arguments),
         }
 
@@ -183,10 +185,11 @@ class CallItem(_Placed):
 class CustomCallItem(_Placed):
     """A call of a custom tool, whose input is known when the model's arguments are complete."""
 
-    def __init__(self, item_id: str, place: int, *, call_id: str, name: str) -> None:
+    def __init__(self, item_id: str, place: int, *, call_id: str, name: str, namespace: str = "") -> None:
         super().__init__(item_id, place)
         self._call_id = call_id
         self._name = name
+        self._of = {"namespace": namespace} if namespace else {}
         self._arguments: list[str] = []
         self._input = ""
 
@@ -207,6 +210,7 @@ class CustomCallItem(_Placed):
             "status": self.status,
             "call_id": self._call_id,
             "name": self._name,
+            **self._of,
             "input": self._input,
         }
 

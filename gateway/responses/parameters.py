@@ -103,9 +103,10 @@ OPENAI_PARAMETERS: tuple[Parameter, ...] = (
         "tools",
         Verdict.EMULATED,
         note="`function` (flat). `custom`: a function of one text for the model, whose calls come as custom_tool_call; "
-        "a grammar is told to the model and not enforced. `file_search`: the collections are searched before the model "
-        "is asked, as with `rag`; a file_search_call tells of it, and citations are file_citation. OpenAI's other "
-        "tools are refused.",
+        "a grammar is told to the model and not enforced. `namespace`: its tools, for the model with the namespace "
+        "before their names; calls tell both. `file_search`: the collections are searched before the model is asked, "
+        "as with `rag`; a file_search_call tells of it, and citations are file_citation. OpenAI's other tools are "
+        "refused.",
     ),
     _chat("top_logprobs", Verdict.HONOURED, note="0 to 20; more than 0 asks for log probabilities too."),
     _chat("top_p", Verdict.HONOURED),

@@ -6,10 +6,11 @@ whichever process that arrives.
 
 import asyncio
 import logging
+import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from django.db import Error
+from django.db import Error, transaction
 from django.utils import timezone
 
 from gateway.auth import Caller
@@ -152,16 +153,44 @@ async def response_store(
         answer=hidden(dict(response), routed.restored) | instructions,
     )
     try:
-        async with asyncio.timeout(SECONDS):
-            await in_thread(_save)(row)
+        await _saved(row)
     except (Error, OSError, TimeoutError, RecursionError) as error:
         logger.warning("a response is not kept id=%s error=%s", asked.id, str(error) or type(error).__name__)
         return False
     return True
 
 
-def _save(row: Exchange) -> None:
-    storable(row).save(force_insert=True)
+async def _saved(row: Exchange) -> None:
+    """Insert ``row`` in time. Raises TimeoutError, after which it is never there, and django.db.Error.
+
+    Nor is it when this is cancelled: the client has left, or is told that the answer failed as the server stops.
+    Threads cannot be cancelled: whoever of this and the thread takes ``word`` first has the last word. The thread takes
+    it when all is done but to commit, which is then waited for, however long that takes.
+    """
+    word = threading.Lock()
+    saving = asyncio.ensure_future(in_thread(_save)(row, word))
+    saving.add_done_callback(_heard)
+    try:
+        done, _ = await asyncio.wait({saving}, timeout=SECONDS)
+    except asyncio.CancelledError:
+        word.acquire(blocking=False)
+        raise
+    if not done and word.acquire(blocking=False):
+        raise TimeoutError
+    await saving
+
+
+def _save(row: Exchange, word: threading.Lock) -> None:
+    with transaction.atomic():
+        storable(row).save(force_insert=True)
+        if not word.acquire(blocking=False):
+            transaction.set_rollback(True)
+
+
+def _heard(saving: "asyncio.Future[None]") -> None:
+    """Take note of an error that nobody waits for any more, lest the event loop reports it as forgotten."""
+    if not saving.cancelled():
+        saving.exception()
 
 
 # --- kept ones --------------------------------------------------------------------------------------------------

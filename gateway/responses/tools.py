@@ -1,7 +1,7 @@
 """The tools of a request and which of them are to be used, from their JSON. Pure.
 
-Models know functions alone. A custom tool, which takes any text, is a function of one text for them; file_search is
-done by the gateway before the model is asked.
+Models know functions alone. A custom tool, which takes any text, is a function of one text for them, and a tool of a
+namespace has the namespace in its name; file_search is done by the gateway before the model is asked.
 Source: openai/openai-python, src/openai/types/responses/tool.py and tool_choice_*.py.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from gateway.fields import Fields, invalid, unsupported
 from gateway.rag import MOST_COLLECTIONS, MOST_PASSAGES
-from gateway.responses.items import INPUT
+from gateway.responses.items import INPUT, qualified
 from knowledge.filters import InvalidFilter, parse, to_json
 from routing.backends.protocol import Grounding, Json
 from routing.exceptions import BadRequest
 
-FUNCTION, CUSTOM, FILE_SEARCH = "function", "custom", "file_search"
+FUNCTION, CUSTOM, NAMESPACE, FILE_SEARCH = "function", "custom", "namespace", "file_search"
 # Of OpenAI's own tools, and what to do without them.
 BUILT_IN: Mapping[str, str] = {
     "web_search": 'nothing here searches the web; leave it out (Codex: web_search = "disabled" in its config.toml)',
@@ -30,7 +30,6 @@ BUILT_IN: Mapping[str, str] = {
     "shell": "offer the shell as a function",
     "apply_patch": "offer it as a function or as a custom tool",
     "tool_search": "offer all tools at once",
-    "namespace": "offer its tools one by one",
     "programmatic_tool_calling": "leave it out",
 }
 
@@ -39,6 +38,7 @@ BUILT_IN: Mapping[str, str] = {
 class Tools:
     """``functions`` and ``choice`` are those of a chat; ``custom`` names the functions that stand for custom tools.
 
+    ``spaced`` has the namespace and the name in it of each function that is of one, by the name models know it by.
     ``search`` is what file_search looks for and where. ``shown`` and ``shown_choice`` are as the client sent them;
     ``ignored`` names what nobody reads.
     """
@@ -46,6 +46,7 @@ class Tools:
     functions: tuple[Json, ...] = ()
     choice: str | Json | None = None
     custom: frozenset[str] = frozenset()
+    spaced: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     search: Grounding | None = None
     shown: tuple[Json, ...] = ()
     shown_choice: str | Json = "auto"
@@ -56,6 +57,8 @@ class Tools:
 class _Reading:
     functions: dict[str, Json] = field(default_factory=dict)
     custom: set[str] = field(default_factory=set)
+    spaced: dict[str, tuple[str, str]] = field(default_factory=dict)
+    space: Json | None = None  # the namespace that is being read
     search: Grounding | None = None
     ignored: dict[str, None] = field(default_factory=dict)
 
@@ -64,9 +67,17 @@ class _Reading:
         if not isinstance(name, str) or not name:
             nested = " (flat, without an object 'function' around it)" if "function" in tool else ""
             raise invalid(where, f"'{where}' must have a name{nested}.")
-        if name in self.functions:
-            raise invalid(where, f"'{where}' has the name of a tool before it, '{name[:100]}'.")
-        return name
+        called = qualified(self.space["name"], name) if self.space else name
+        if called in self.functions:
+            raise invalid(where, f"'{where}' has the name of a tool before it, '{called[:100]}'.")
+        if self.space:
+            self.spaced[called] = (self.space["name"], name)
+        return called
+
+    def described(self, description: str | None) -> str | None:
+        """Return what a tool says of itself, after what its namespace does."""
+        about = self.space["description"] if self.space else ""
+        return "\n\n".join(filter(None, (about, description))) or description
 
     def note(self, fields: Fields, inside: str = "tools") -> None:
         self.ignored.update((f"{inside}.{name}", None) for name in fields.unseen())
@@ -87,6 +98,7 @@ def read_tools(fields: Fields) -> Tools:
     tools = Tools(
         functions=tuple(reading.functions.values()),
         custom=frozenset(reading.custom),
+        spaced=reading.spaced,
         search=reading.search,
         shown=tuple(given),
         ignored=tuple(reading.ignored),
@@ -110,7 +122,7 @@ def _function(reading: _Reading, tool: Json, where: str) -> None:
     if not isinstance(description, str | None) or not isinstance(strict, bool | None):
         raise invalid(where, f"'{where}.description' must be a text and '{where}.strict' true or false.")
     function: dict[str, Any] = {"name": name, "parameters": parameters or {"type": "object", "properties": {}}}
-    function |= {} if description is None else {"description": description}
+    function |= {} if (told := reading.described(description)) is None else {"description": told}
     function |= {} if strict is None else {"strict": strict}
     reading.functions[name] = {"type": "function", "function": function}
     fields.seen |= {"type", "name"}
@@ -125,7 +137,7 @@ def _custom(reading: _Reading, tool: Json, where: str) -> None:
     told = _format(fields.raw("format"), f"{where}.format")
     held = {"type": "string", "description": told or "The whole input of the tool, as plain text."}
     parameters = {"type": "object", "properties": {INPUT: held}, "required": [INPUT], "additionalProperties": False}
-    function = {"name": name, "description": description or name, "parameters": parameters}
+    function = {"name": name, "description": reading.described(description) or name, "parameters": parameters}
     reading.functions[name] = {"type": "function", "function": function}
     reading.custom.add(name)
     fields.seen |= {"type", "name"}
@@ -146,6 +158,24 @@ def _format(given: Any, where: str) -> str:
     return (
         f"The whole input of the tool, as plain text that this {given['syntax']} grammar allows:\n{given['definition']}"
     )
+
+
+def _namespace(reading: _Reading, tool: Json, where: str) -> None:
+    fields = Fields(tool)
+    name, description, inner = fields.raw("name"), fields.raw("description"), fields.raw("tools")
+    if not isinstance(name, str) or not name:
+        raise invalid(where, f"'{where}' must have a name.")
+    if not isinstance(description, str | None) or not isinstance(inner, list) or not inner:
+        raise invalid(where, f"'{where}.description' must be a text and '{where}.tools' a list that is not empty.")
+    reading.space = {"name": name, "description": description or ""}
+    for number, one in enumerate(inner):
+        place, kind = f"{where}.tools[{number}]", one.get("type") if isinstance(one, dict) else None
+        if kind not in (FUNCTION, CUSTOM):
+            raise invalid(place, f"'{place}' must be a tool of type {FUNCTION} or {CUSTOM}.")
+        _READERS[kind](reading, one, place)
+    reading.space = None
+    fields.seen.add("type")
+    reading.note(fields)
 
 
 def _search(reading: _Reading, tool: Json, where: str) -> None:
@@ -176,7 +206,7 @@ def _filters(value: Any, where: str) -> Json | None:
         raise invalid(f"{where}.filters", str(error)) from error
 
 
-_READERS = {FUNCTION: _function, CUSTOM: _custom, FILE_SEARCH: _search}
+_READERS = {FUNCTION: _function, CUSTOM: _custom, NAMESPACE: _namespace, FILE_SEARCH: _search}
 
 
 # --- which ------------------------------------------------------------------------------------------------------
@@ -212,7 +242,7 @@ def _named(tools: Tools, choice: Json) -> Tools:
     if kind == FILE_SEARCH and tools.search:
         return replace(tools, choice="auto" if tools.functions else None)
     if kind in (FUNCTION, CUSTOM):
-        name = choice.get("name")
+        name = _called(choice)
         if not any(name == one for one in _names(tools)):
             raise invalid("tool_choice", "'tool_choice' must name a tool that is among 'tools'.")
         return replace(tools, choice={"type": "function", "function": {"name": name}})
@@ -229,7 +259,9 @@ def _allowed(tools: Tools, choice: Json) -> Tools:
     if not isinstance(listed, list) or mode not in ("auto", "required"):
         raise invalid("tool_choice", "'tool_choice' must have 'tools', a list, and the mode auto or required.")
     allowed = [one for one in listed if isinstance(one, dict)]
-    names = {one["name"] for one in allowed if isinstance(one.get("name"), str)}
+    names = {_called(one) for one in allowed}
+    spaces = {one.get("name") for one in allowed if one.get("type") == NAMESPACE}
+    names |= {called for called, (space, _) in tools.spaced.items() if space in spaces}
     searches = any(one.get("type") == FILE_SEARCH for one in allowed)
     narrowed = replace(
         tools,
@@ -241,6 +273,14 @@ def _allowed(tools: Tools, choice: Json) -> Tools:
     if mode == "required" and not searches and narrowed.functions:
         return replace(narrowed, choice="required")
     return replace(narrowed, choice="auto" if narrowed.functions else None)
+
+
+def _called(choice: Json) -> str:
+    """Return the name by which models know the function or custom tool that ``choice`` names, "" if it names none."""
+    name, space = choice.get("name"), choice.get("namespace")
+    if not isinstance(name, str):
+        return ""
+    return qualified(space, name) if isinstance(space, str) and space else name
 
 
 def _unwanted(tools: Tools) -> Grounding | None:

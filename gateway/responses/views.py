@@ -8,10 +8,9 @@ from rest_framework.response import Response
 
 from gateway.fields import invalid, unsupported
 from gateway.policy import Scope
-from gateway.ragapi.paging import list_object
+from gateway.ragapi.paging import limit_of, list_object
 from gateway.ragapi.resource import Resource
 from gateway.responses.stored import response_find
-from gateway.vectorstores.paging import limit_of
 
 
 class ResponseResource(Resource):

@@ -237,9 +237,11 @@ class ResponseWriter:
         return ReasoningItem(*self._placed("reasoning"), summarises=self._asked.summarises, seals=seals)
 
     def _new_call(self, call_id: str, name: str) -> CallItem | CustomCallItem:
-        if name in self._asked.tools.custom:
-            return CustomCallItem(*self._placed("custom_tool_call"), call_id=call_id, name=name)
-        return CallItem(*self._placed("function_call"), call_id=call_id, name=name)
+        tools = self._asked.tools
+        space, inner = tools.spaced.get(name, ("", name))
+        if name in tools.custom:
+            return CustomCallItem(*self._placed("custom_tool_call"), call_id=call_id, name=inner, namespace=space)
+        return CallItem(*self._placed("function_call"), call_id=call_id, name=inner, namespace=space)
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from gateway.limits.ledger import ledger
 from gateway.models import UsageHour, UsageRecord
 from gateway.usage.sums import sums_add
 from routing.batches import Batches, rows_copy
-from routing.journal import keep_writing, rows_sweep
+from routing.sweeping import rows_sweep
+from routing.writing import keep_writing
 
 CAPACITY = 50_000
 """Records that wait while the database is away: minutes of a busy machine, and some 100 MB."""

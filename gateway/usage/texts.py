@@ -19,7 +19,8 @@ from routing.backends import codec
 from routing.backends.openai import message_object
 from routing.backends.protocol import Delta, Finish, Message, Text, ToolCall, Usage
 from routing.batches import Batches, storable
-from routing.journal import keep_writing, rows_sweep
+from routing.sweeping import rows_sweep
+from routing.writing import keep_writing
 
 if TYPE_CHECKING:
     from gateway.account import Account

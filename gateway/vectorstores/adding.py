@@ -11,8 +11,8 @@ from gateway.vectorstores.ids import uid_of
 from gateway.vectorstores.wishes import Addition, kept_cut
 from knowledge.access import Access
 from knowledge.authors import Author
-from knowledge.documents import document_fit, file_receive
 from knowledge.expiring import activity
+from knowledge.filing import document_fit, file_receive
 from knowledge.models import Collection, Document, FileBatch, StoredContent, StoredFile
 from knowledge.models.documents import FILE_START
 from routing.exceptions import BadRequest

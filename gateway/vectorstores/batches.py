@@ -29,6 +29,7 @@ class Batches(StoreResource):
         fields = Fields(self.body())
         additions, ignored = read_batch(fields)
         kept = kept_files(self.access, additions, row)
+        self.check_budgets()
         batch = FileBatch.objects.create(collection=row)
         files_add(row, additions, kept, author=self.author, batch=batch)
         return self.answer(_object(batch), fields, ignored=ignored, adjusted=is_lowered(row, additions))

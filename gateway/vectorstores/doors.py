@@ -27,6 +27,7 @@ class StoreSearchDoor(Door):
         caller = await self.caller()
         store = self.scope["url_route"]["kwargs"]["store"]
         asked = parse_store_search(body, store)
+        await self.check_budgets()
         started = time.perf_counter()
         searching = Account(what=self.what, request_id=self.request_id, caller=caller, asked="", keeps_decision=False)
         with accounted(searching) as account:

@@ -15,7 +15,8 @@ from gateway.vectorstores.resource import StoreResource
 from gateway.vectorstores.standing import described, file_object, narrowed, public_id_of
 from gateway.vectorstores.wishes import read_addition, read_attributes
 from knowledge.access import Level
-from knowledge.documents import document_delete, document_fit
+from knowledge.documents import document_delete
+from knowledge.filing import document_fit
 from knowledge.models import Chunk, Document
 from knowledge.models.documents import DocumentQuerySet
 from knowledge.packing import overlap
@@ -31,7 +32,9 @@ class StoreFiles(StoreResource):
         row = store_at(self.access, store, Level.WRITE)
         fields = Fields(self.body())
         additions = (read_addition(fields),)
-        (document,) = files_add(row, additions, kept_files(self.access, additions, row), author=self.author)
+        kept = kept_files(self.access, additions, row)
+        self.check_budgets()
+        (document,) = files_add(row, additions, kept, author=self.author)
         return self.answer(_object(document), fields, adjusted=is_lowered(row, additions))
 
 

@@ -6,10 +6,9 @@ from typing import Any, TypeVar
 from django.db.models import Model, Q, QuerySet
 
 from gateway.fields import invalid
-from gateway.ragapi.paging import list_object
+from gateway.ragapi.paging import MOST, USUAL, limit_of, list_object
 from routing.exceptions import BadRequest
 
-USUAL, MOST = 20, 100
 PARAMETERS = ("limit", "order", "after", "before")
 
 Row = TypeVar("Row", bound=Model)
@@ -45,15 +44,6 @@ def page(
     has_more = len(found) > limit
     kept = found[:limit][::-1] if backwards else found[:limit]
     return list_object(shown(kept), has_more=has_more)
-
-
-def limit_of(text: str | None, *, usual: int = USUAL, most: int = MOST) -> int:
-    """Return how many objects are wanted; raises BadRequest."""
-    if text is None:
-        return usual
-    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= most:
-        raise invalid("limit", f"'limit' must be a whole number from 1 to {most:,}.")
-    return int(text)
 
 
 def _order(text: str | None) -> str:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from gateway.fields import Fields, invalid
-from gateway.ragapi.incoming import parse_object
+from gateway.fields import Fields, invalid, json_object
 from gateway.ragapi.metadata import is_storable
 from gateway.ragapi.searching import parse_filters
 from gateway.vectorstores.standing import public_id_of
@@ -38,7 +37,7 @@ class FileName:
 
 def parse_store_search(body: bytes, store: str) -> StoreSearch:
     """Return the search of ``store`` that a body asks for; raises BadRequest."""
-    fields = Fields(parse_object(body))
+    fields = Fields(json_object(body))
     first, *others = _queries(fields.raw("query"))
     ranking = Fields(fields.object("ranking_options") or {})
     ranker = ranking.text("ranker")

@@ -37,6 +37,8 @@ class Stores(StoreResource):
         wish = read_store(fields)
         check_store_creatable(self.access)
         kept = kept_files(self.access, wish.additions)
+        if kept:
+            self.check_budgets()
         store = store_create(
             name=wish.name,
             description=wish.description,

@@ -9,7 +9,7 @@ from gateway.fields import Fields, invalid, unsupported
 from gateway.ragapi.metadata import is_storable
 from gateway.ragapi.serializers import checked_text
 from knowledge.attributes import Attribute
-from knowledge.documents import OwnCut
+from knowledge.filing import OwnCut
 
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 LONGEST_NAME, LONGEST_DESCRIPTION = 200, 2000

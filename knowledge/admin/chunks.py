@@ -20,6 +20,7 @@ from knowledge.chunking import SEPARATOR
 from knowledge.curation.editing import chunks_switch
 from knowledge.models import Chunk, ChunkState, Posting
 from knowledge.revisions import is_published
+from routing.admin.readonly import Kept
 from routing.exceptions import EndpointError
 
 BESIDE = 2
@@ -109,7 +110,7 @@ class SwitchPages(admin.ModelAdmin):
 
 
 @admin.register(Chunk)
-class ChunkAdmin(SwitchPages, EditPages, DismissPages):
+class ChunkAdmin(SwitchPages, EditPages, DismissPages, Kept):
     list_display = (
         *("start", "document_link", "collection", "heading", "page", "tokens", "language", "enabled"),
         "shown_signals",
@@ -165,15 +166,6 @@ class ChunkAdmin(SwitchPages, EditPages, DismissPages):
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup == "document__id__exact" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     # --- columns
 

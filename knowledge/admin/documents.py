@@ -26,8 +26,9 @@ from knowledge.admin.texts import TextPages, conflicts_of, waiting_of
 from knowledge.admin.uploading import UploadPages
 from knowledge.admin.wording import counted, excerpt, times
 from knowledge.authors import Author
-from knowledge.documents import document_delete, document_reingest, document_update, page_receive
+from knowledge.documents import document_delete, document_reingest, document_update
 from knowledge.models import Chunk, Document, DocumentRevision, DocumentStatus, GoldenQuery, IngestionJob
+from knowledge.receiving import page_receive
 from routing.exceptions import EndpointError
 
 SHOWN_CHUNKS = 100

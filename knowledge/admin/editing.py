@@ -1,7 +1,7 @@
 """The pages on which somebody changes, splits and merges chunks, beside what the source says."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django import forms
@@ -18,6 +18,7 @@ from knowledge.curation.edit import Original, originals_of
 from knowledge.curation.editing import LONGEST_HEADING, LONGEST_TEXT, chunk_split, chunks_merge, merged
 from knowledge.exceptions import TextChanged
 from knowledge.models import Chunk, ChunkEdit
+from knowledge.revisions import Received
 from routing.admin.trying import TextField
 from routing.exceptions import EndpointError
 
@@ -67,24 +68,11 @@ class EditPages(admin.ModelAdmin):
         chunk = self._chunk(request, pk)
         initial = {"text": chunk.text, "heading": chunk.heading}
         form = ChangeForm(request.POST or None, initial=initial)
-        now = None
-        if form.is_valid():
-            try:
-                received = chunk_split(
-                    chunk=chunk,
-                    texts=form.texts(),
-                    heading=form.cleaned_data["heading"],
-                    author=Author.of(request.user),
-                    reason=form.cleaned_data["reason"],
-                )
-                tell_received(self, request, received, "The chunk was changed.")
-                return HttpResponseRedirect(text_address(chunk))
-            except TextChanged as error:
-                form.add_error(None, error.message)
-                now = error.now
-            except EndpointError as error:
-                form.add_error("text", error.message)
-        return self._change_page(request, chunk, form, title="Change a chunk", sources=sources_of([chunk]), now=now)
+
+        def change(**by: Any) -> Received:
+            return chunk_split(chunk=chunk, texts=form.texts(), heading=form.cleaned_data["heading"], **by)
+
+        return self._changed(request, [chunk], form, change, title="Change a chunk", done="The chunk was changed.")
 
     def merge_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show a chunk and the one after it as one text, and make them one."""
@@ -96,23 +84,13 @@ class EditPages(admin.ModelAdmin):
             return HttpResponseRedirect(text_address(chunk))
         form = ChangeForm(request.POST or None, initial={"text": merged(chunks)})
         del form.fields["heading"]
-        now = None
-        if form.is_valid():
-            try:
-                received = chunks_merge(
-                    chunks=chunks,
-                    text=form.cleaned_data["text"],
-                    author=Author.of(request.user),
-                    reason=form.cleaned_data["reason"],
-                )
-                tell_received(self, request, received, "The two chunks were made one.")
-                return HttpResponseRedirect(text_address(chunk))
-            except TextChanged as error:
-                form.add_error(None, error.message)
-                now = error.now
-            except EndpointError as error:
-                form.add_error("text", error.message)
-        return self._change_page(request, chunk, form, title="Merge two chunks", sources=sources_of(chunks), now=now)
+
+        def change(**by: Any) -> Received:
+            return chunks_merge(chunks=chunks, text=form.cleaned_data["text"], **by)
+
+        return self._changed(
+            request, chunks, form, change, title="Merge two chunks", done="The two chunks were made one."
+        )
 
     def _chunk(self, request: HttpRequest, pk: int) -> Chunk:
         chunk: Chunk | None = self.get_object(request, str(pk))
@@ -122,13 +100,42 @@ class EditPages(admin.ModelAdmin):
             raise PermissionDenied
         return chunk
 
-    def _change_page(self, request: HttpRequest, chunk: Chunk, form: ChangeForm, **shown: Any) -> HttpResponse:
+    def _changed(
+        self,
+        request: HttpRequest,
+        chunks: Sequence[Chunk],
+        form: ChangeForm,
+        change: Callable[..., Received],
+        *,
+        title: str,
+        done: str,
+    ) -> HttpResponse:
+        """Have ``change`` carry out what the form says, or show the form with what the source says beside it."""
+        now = None
+        if form.is_valid():
+            try:
+                received = change(author=Author.of(request.user), reason=form.cleaned_data["reason"])
+            except TextChanged as error:
+                form.add_error(None, error.message)
+                now = error.now
+            except EndpointError as error:
+                form.add_error("text", error.message)
+            else:
+                tell_received(self, request, received, done)
+                return HttpResponseRedirect(text_address(chunks[0]))
+        return self._change_page(request, chunks, form, title=title, now=now)
+
+    def _change_page(
+        self, request: HttpRequest, chunks: Sequence[Chunk], form: ChangeForm, **shown: Any
+    ) -> HttpResponse:
+        chunk = chunks[0]
         context = self.admin_site.each_context(request) | {
             "opts": self.opts,
             "form": form,
             "chunk": chunk,
             "document": chunk.document,
             "split_here": "" if "heading" not in form.fields else SPLIT_HERE,
+            "sources": sources_of(chunks),
             "back": text_address(chunk),
             **shown,
         }

@@ -22,6 +22,7 @@ from knowledge.curation.differences import words_compared
 from knowledge.curation.edit import Outcome, joined, originals_of
 from knowledge.curation.editing import LONGEST_TEXT, Answer, conflict_resolve, edit_withdraw
 from knowledge.models import ChunkEdit
+from routing.admin.readonly import Kept
 from routing.admin.trying import TextField
 from routing.exceptions import EndpointError
 
@@ -115,7 +116,7 @@ class AnswerPages(admin.ModelAdmin):
 
 
 @admin.register(ChunkEdit)
-class ChunkEditAdmin(AnswerPages, HistoryPages):
+class ChunkEditAdmin(AnswerPages, HistoryPages, Kept):
     list_display = ("what", "document_link", "kind", "shown_state", "who", "why", "updated_at")
     list_filter = (InForceFilter, "kind", "document__collection")
     list_select_related = ("document", "author")
@@ -133,15 +134,6 @@ class ChunkEditAdmin(AnswerPages, HistoryPages):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChunkEdit]:
         edits: QuerySet[ChunkEdit] = super().get_queryset(request)
         return edits.filter(document__collection__scratch=False)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     # --- columns
 

@@ -19,6 +19,7 @@ from knowledge.golden import OWN, golden_evaluate
 from knowledge.judging import MEASURES
 from knowledge.models import Collection, EvaluationRun
 from routing.admin.measured import mapping, shown
+from routing.admin.readonly import ReadOnly
 from routing.exceptions import EndpointError
 
 TITLES = {
@@ -102,7 +103,7 @@ class ComparePages(admin.ModelAdmin):
 
 
 @admin.register(EvaluationRun)
-class EvaluationRunAdmin(ComparePages):
+class EvaluationRunAdmin(ComparePages, ReadOnly):
     list_display = ("created_at", "collection", "embedding_model", "reason", "queries", "measured")
     list_filter = ("collection", "embedding_model", ("created_at", admin.DateFieldListFilter))
     list_select_related = ("collection", "embedding_model")
@@ -123,12 +124,6 @@ class EvaluationRunAdmin(ComparePages):
     def get_queryset(self, request: HttpRequest) -> QuerySet[EvaluationRun]:
         runs: QuerySet[EvaluationRun] = super().get_queryset(request)
         return runs.filter(collection__scratch=False)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="measured")
     def measured(self, run: EvaluationRun) -> str:

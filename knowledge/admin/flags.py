@@ -18,6 +18,7 @@ from knowledge.authors import Author
 from knowledge.flagging import chunks_dismiss, dismissal_withdraw
 from knowledge.models import Chunk, Dismissal
 from knowledge.signals import LABELS
+from routing.admin.readonly import ReadOnly
 
 ANY = "any"
 LONGEST_REASON = 1_000
@@ -114,7 +115,7 @@ class DismissPages(admin.ModelAdmin):
 
 
 @admin.register(Dismissal)
-class DismissalAdmin(admin.ModelAdmin):
+class DismissalAdmin(ReadOnly):
     list_display = ("__str__", "shown_signals", "reason", "author_name", "created_at")
     search_fields = ("excerpt", "reason", "author_name")
     search_help_text = "Part of the text’s beginning, of a reason, or of who said so."
@@ -123,12 +124,6 @@ class DismissalAdmin(admin.ModelAdmin):
 
     class Media:
         css = {"all": ("knowledge/admin.css",)}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="signals")
     def shown_signals(self, dismissal: Dismissal) -> SafeString:

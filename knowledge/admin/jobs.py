@@ -22,11 +22,13 @@ from knowledge.admin.progress import batch_cell, batch_progress, job_cell, parts
 from knowledge.admin.rights import may, may_see
 from knowledge.admin.telling import tell_problems
 from knowledge.admin.wording import counted, excerpt
-from knowledge.documents import document_reingest, job_cancel, page_receive, sitemap_receive
+from knowledge.documents import document_reingest, job_cancel
 from knowledge.models import IngestionJob, JobState
 from knowledge.models.jobs import JobQuerySet
+from knowledge.receiving import page_receive, sitemap_receive
 from knowledge.switching import collection_embed_with, collection_fill, collection_give_up
 from routing.admin.profiles import GuardedDeletion
+from routing.admin.readonly import ReadOnly
 from routing.exceptions import BadRequest, EndpointError
 
 
@@ -117,7 +119,7 @@ class ProgressPages(admin.ModelAdmin):
 
 
 @admin.register(IngestionJob)
-class IngestionJobAdmin(ProgressPages, GuardedDeletion):
+class IngestionJobAdmin(ProgressPages, GuardedDeletion, ReadOnly):
     list_display = ("what", "collection", "kind", "progress", "attempts", "created_at", "together")
     list_filter = ("state", "kind", ("created_at", admin.DateFieldListFilter), "collection")
     list_select_related = ("collection", "document")
@@ -139,12 +141,6 @@ class IngestionJobAdmin(ProgressPages, GuardedDeletion):
     def get_queryset(self, request: HttpRequest) -> QuerySet[IngestionJob]:
         jobs: QuerySet[IngestionJob] = super().get_queryset(request)
         return jobs.filter(collection__scratch=False)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def reason_to_keep(self, row: IngestionJob) -> str:
         return "" if row.is_finished else f"The job of {what_of(row)} is not finished; cancel it first."

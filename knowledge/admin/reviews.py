@@ -18,6 +18,7 @@ from knowledge.authors import Author
 from knowledge.curation.review import revision_approve, revision_reject
 from knowledge.models import ChunkEdit, DocumentRevision, RevisionState
 from knowledge.revisions import revision_live
+from routing.admin.readonly import Kept
 from routing.exceptions import EndpointError
 
 
@@ -83,7 +84,7 @@ class AnswerPages(admin.ModelAdmin):
 
 
 @admin.register(DocumentRevision)
-class DocumentRevisionAdmin(AnswerPages):
+class DocumentRevisionAdmin(AnswerPages, Kept):
     list_display = ("what", "collection", "number", "shown_state", "who", "why", "created_at")
     list_filter = (WaitingFilter, "document__collection")
     list_select_related = ("document", "document__collection", "author")
@@ -104,17 +105,8 @@ class DocumentRevisionAdmin(AnswerPages):
         revisions: QuerySet[DocumentRevision] = super().get_queryset(request)
         return revisions.filter(document__collection__scratch=False)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_view_permission(request, obj) or self.has_review_permission(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     # --- columns
 

@@ -11,12 +11,13 @@ from django.template.defaultfilters import filesizeformat
 from knowledge.admin.rights import may
 from knowledge.models import Document, StoredFile
 from knowledge.storedfiles import file_delete
+from routing.admin.readonly import ReadOnly
 
 SHOWN_DELETED = 20
 
 
 @admin.register(StoredFile)
-class StoredFileAdmin(admin.ModelAdmin):
+class StoredFileAdmin(ReadOnly):
     list_display = ("name", "purpose", "shown_size", "owner", "collections", "created_at", "expires_at")
     list_filter = ("purpose", "documents__collection", "group")
     list_select_related = ("key",)
@@ -29,12 +30,6 @@ class StoredFileAdmin(admin.ModelAdmin):
         files: QuerySet[StoredFile] = super().get_queryset(request)
         documents = Document.objects.select_related("collection").order_by("collection__slug")
         return files.prefetch_related(Prefetch("documents", queryset=documents))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: StoredFile | None = None) -> bool:
-        return False
 
     # --- columns
 

@@ -14,6 +14,7 @@ from knowledge.admin.wording import excerpt
 from knowledge.models import Chunk, Document, RetrievalTrace
 from routing.admin.figures import number
 from routing.admin.measured import mapping
+from routing.admin.readonly import ReadOnly
 from routing.models import DecisionRecord
 
 NOT_KEPT = "not kept"
@@ -54,7 +55,7 @@ class DocumentFilter(admin.SimpleListFilter):
 
 
 @admin.register(RetrievalTrace)
-class RetrievalTraceAdmin(admin.ModelAdmin):
+class RetrievalTraceAdmin(ReadOnly):
     list_display = ("created_at", "start", "searched", "shown_strength", "weak", "decision_link")
     list_display_links = ("created_at", "start")
     list_filter = (("created_at", admin.DateFieldListFilter), "weak", DocumentFilter)
@@ -75,12 +76,6 @@ class RetrievalTraceAdmin(admin.ModelAdmin):
         # Of decisions only a share is kept.
         kept = DecisionRecord.objects.filter(pk=OuterRef("decision"))
         return traces.annotate(decision_there=Exists(kept))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     # --- columns
 

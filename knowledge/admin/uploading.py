@@ -21,8 +21,8 @@ from knowledge.admin.rights import may
 from knowledge.admin.telling import tell_problems
 from knowledge.admin.wording import counted
 from knowledge.authors import Author
-from knowledge.documents import Incoming, document_receive, page_receive, sitemap_receive
 from knowledge.models import Collection, Document, IngestionJob
+from knowledge.receiving import Incoming, document_receive, page_receive, sitemap_receive
 from knowledge.revisions import Received
 from routing.admin.rules import LinesField
 from routing.admin.trying import ObjectField, TextField

@@ -30,20 +30,13 @@ class Answer(StrEnum):
     ANEW = "anew"
 
 
-def chunk_edit(
-    *, chunk: Chunk, text: str, heading: str | None = None, author: Author = NOBODY, reason: str = ""
-) -> Received:
-    """Give a chunk another text, and another heading where one is given.
-
-    Raises TextChanged if the chunk is not in its document any more, BadRequest for a text that cannot be one.
-    """
-    return chunk_split(chunk=chunk, texts=[text], heading=heading, author=author, reason=reason)
-
-
 def chunk_split(
     *, chunk: Chunk, texts: Sequence[str], heading: str | None = None, author: Author = NOBODY, reason: str = ""
 ) -> Received:
-    """Put ``texts`` in a chunk's place, each as a chunk of its own. Raises as chunk_edit."""
+    """Give a chunk another text, or put several in its place, each as a chunk of its own; and another heading.
+
+    Raises TextChanged if the chunk is not in its document any more, BadRequest for a text that cannot be one.
+    """
     texts = _checked(texts)
     under = _heading(chunk.heading if heading is None else heading)
     kind = ChunkEdit.Kind.EDIT if len(texts) == 1 else ChunkEdit.Kind.SPLIT
@@ -60,7 +53,7 @@ def chunks_merge(
 ) -> Received:
     """Make chunks that stand next to each other one, with ``text`` or else their texts one after the other.
 
-    Raises as chunk_edit, and BadRequest for chunks that do not stand together.
+    Raises as chunk_split, and BadRequest for chunks that do not stand together.
     """
     if len(chunks) < 2 or len({chunk.document_id for chunk in chunks}) > 1:
         raise BadRequest("Choose two or more chunks of one document.")

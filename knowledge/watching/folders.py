@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from knowledge.documents import Incoming
 from knowledge.files import may_hold_text
+from knowledge.receiving import Incoming
 from knowledge.watching.findings import ItemFailed, Listing, SourceFailed
 from knowledge.watching.patterns import Pattern
 

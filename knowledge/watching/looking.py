@@ -14,9 +14,9 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from knowledge.authors import Author
-from knowledge.documents import Incoming, document_receive
 from knowledge.equipment import Equipment
 from knowledge.models import Document, WatchedSource
+from knowledge.receiving import Incoming, document_receive
 from knowledge.threads import in_thread
 from knowledge.watching.findings import Changes, ItemFailed, Known, Listing, SourceFailed, changes, loss
 from knowledge.watching.folders import Folder

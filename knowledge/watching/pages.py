@@ -3,9 +3,9 @@
 import zlib
 from datetime import UTC, datetime
 
-from knowledge.documents import Incoming
 from knowledge.models import Document
 from knowledge.pages import page_mime, page_name
+from knowledge.receiving import Incoming
 from knowledge.watching.findings import ItemFailed, Listing, SourceFailed
 from knowledge.watching.patterns import Pattern
 from knowledge.web import PageUnavailable, Web, identity

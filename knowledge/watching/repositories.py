@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
-from knowledge.documents import Incoming
 from knowledge.files import may_hold_text
+from knowledge.receiving import Incoming
 from knowledge.watching.findings import ItemFailed, Listing, SourceFailed
 from knowledge.watching.folders import LARGEST, MOST_FILES
 from knowledge.watching.patterns import Pattern

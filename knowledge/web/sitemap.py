@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 from knowledge.web.addresses import shown
 from knowledge.web.page import PageUnavailable
-from routing.backends.gunzip import NotGzip, TooMuch, gunzip
+from routing.backends.gunzip import Damaged, TooMuch, gunzip
 
 MOST_BYTES = 50 * 1024 * 1024  # unpacked, and
 MOST_ADDRESSES = 50_000  # both as sitemaps.org has it
@@ -48,7 +48,7 @@ def read_sitemap(content: bytes, *, url: str) -> Sitemap:
             content = gunzip(content, most=MOST_BYTES)
         except TooMuch as error:
             raise PageUnavailable(url, str(error), code="too_large") from error
-        except NotGzip as error:
+        except Damaged as error:
             raise PageUnavailable(url, f"{NO_SITEMAP}: {error}", code="not_a_sitemap") from error
     if content[:16].lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
         return _XmlReader(url).read(content)

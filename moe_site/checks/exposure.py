@@ -60,11 +60,14 @@ def check_proxies(**_: Any) -> list[CheckMessage]:
 @register(Tags.security, deploy=True)
 def check_tls(**_: Any) -> list[CheckMessage]:
     if not settings.BEHIND_TLS:
+        if not (names := _names_of_elsewhere()):
+            return []  # nothing but this machine's own name is answered
         return [
             Warning(
-                "Neither passwords nor API keys are encrypted on their way here: BEHIND_TLS is false.",
+                f"This endpoint answers to {', '.join(names)}, and neither passwords nor API keys are encrypted on "
+                "their way here: BEHIND_TLS is false.",
                 hint="Put a proxy in front that ends TLS (docs/threat-model.md shows one), and set BEHIND_TLS=true and "
-                "TRUSTED_PROXIES. On a machine that only you reach, this is no danger.",
+                "TRUSTED_PROXIES.",
                 id="moe_site.W003",
             )
         ]
@@ -101,6 +104,13 @@ def check_data_directory(**_: Any) -> list[CheckMessage]:
         for path, mode in exposed()
     ]
     return found
+
+
+def _names_of_elsewhere() -> list[str]:
+    """Return what somebody added to ALLOWED_HOSTS by which other machines reach this one."""
+    if not settings.ENVIRONMENT.is_set("ALLOWED_HOSTS"):
+        return []
+    return [name for name in settings.ALLOWED_HOSTS if not _is_loopback(name.strip("[]"))]
 
 
 def exposed() -> Iterator[tuple[Path, int]]:

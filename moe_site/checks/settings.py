@@ -10,6 +10,7 @@ from gateway.policy import network
 from moe_site.environment import unknown_names
 
 MODES = ("auto", "on", "off")
+LONGEST_MONTH = 31
 
 ABOVE_ZERO = (
     "UPSTREAM_CONNECT_TIMEOUT",
@@ -122,6 +123,22 @@ def check_numbers(**_: Any) -> list[CheckMessage]:
         if getattr(settings, name) < 0
     ]
     return found
+
+
+@register()
+def check_budgets_last(**_: Any) -> list[CheckMessage]:
+    """Check that what a month's budgets are counted by is kept until the month is over."""
+    days = settings.USAGE_SUMS_RETENTION_DAYS
+    if not 0 < days < LONGEST_MONTH:
+        return []
+    return [
+        Warning(
+            f"USAGE_SUMS_RETENTION_DAYS is {days}: what was spent in a month is deleted before the month is over, and "
+            "budgets of tokens and cost for a month let more through than they say.",
+            hint=f"Set USAGE_SUMS_RETENTION_DAYS to {LONGEST_MONTH} or more, or to 0, which keeps the sums for ever.",
+            id="moe_site.W017",
+        )
+    ]
 
 
 @register()

@@ -34,6 +34,9 @@ REFUSALS = {
 
 def look() -> Iterator[Finding]:
     """Look over a connection of our own, so that no pool waits or remembers."""
+    if connection.vendor == "unknown":  # Django's dummy, where DATABASE_URL cannot be read
+        yield error(ABOUT, "It is not known where it is: DATABASE_URL cannot be read.", "Correct DATABASE_URL.")
+        return
     began = time.monotonic()
     try:
         database = connect()

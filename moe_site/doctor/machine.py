@@ -67,6 +67,13 @@ def port(number: int) -> Iterator[Finding]:
         status, kind = _asked(number)
     except ConnectionRefusedError:
         yield ok(about, "Nothing listens there: 'manage.py serve' could. (--port looks at another one.)")
+    except TimeoutError:
+        yield error(
+            about,
+            f"Something listens there and does not answer within {CONNECT_SECONDS:g} s.",
+            "If it is this endpoint, its log says why its workers do not start; or choose another port: "
+            "manage.py serve --port N",
+        )
     except (OSError, http.client.HTTPException):
         yield _taken(about)
     else:

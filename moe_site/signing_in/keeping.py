@@ -1,11 +1,9 @@
 """How long it is remembered who signed in, and who tried to."""
 
-import datetime as dt
-
 from django.conf import settings
-from django.utils import timezone
 
-from routing.journal import SWEEP_BATCH, keep_writing
+from routing.sweeping import rows_sweep
+from routing.writing import keep_writing
 
 
 async def keep_logins() -> None:
@@ -17,11 +15,5 @@ def logins_sweep() -> int:
     """Delete some of what is remembered of logins longer ago than LOGIN_LOG_DAYS; return how many rows."""
     from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 
-    if settings.LOGIN_LOG_DAYS <= 0:
-        return 0
-    before = timezone.now() - dt.timedelta(days=min(settings.LOGIN_LOG_DAYS, 36_500))
-    gone = 0
-    for kind in (AccessAttempt, AccessLog, AccessFailureLog):
-        ids = kind.objects.filter(attempt_time__lt=before).order_by("attempt_time").values("pk")[:SWEEP_BATCH]
-        gone += kind.objects.filter(pk__in=ids).delete()[0]
-    return gone
+    kinds = AccessAttempt, AccessLog, AccessFailureLog
+    return sum(rows_sweep(kind, days=settings.LOGIN_LOG_DAYS, column="attempt_time") for kind in kinds)

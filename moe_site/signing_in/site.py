@@ -27,6 +27,20 @@ class Site(AdminSite):
             *super().get_urls(),
         ]
 
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return the sections of the index, or the one that an app is in; apps of one name are one section."""
+        sections: dict[str, Any] = {}
+        asked = None
+        for app in super().get_app_list(request):
+            section = sections.setdefault(app["name"], app)
+            if section is not app:
+                section["models"] = sorted(section["models"] + app["models"], key=lambda model: model["name"].lower())
+            if app["app_label"] == app_label:
+                asked = section
+        if app_label is None:
+            return list(sections.values())
+        return [asked] if asked else []
+
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         from moe_site.signing_in import views

@@ -11,12 +11,13 @@ from django.urls import URLPattern, path, reverse
 from routing.admin.evaluating import EvaluatePages
 from routing.admin.measured import mapping, measured, numbers, shown
 from routing.admin.profiles import GuardedDeletion
+from routing.admin.readonly import ReadOnly
 from routing.exceptions import EndpointError
 from routing.models import ClassifierVersion
 
 
 @admin.register(ClassifierVersion)
-class ClassifierVersionAdmin(EvaluatePages, GuardedDeletion):
+class ClassifierVersionAdmin(EvaluatePages, GuardedDeletion, ReadOnly):
     list_display = ("__str__", "created_at", "active", "examples", "expert_count", "accuracy", "threshold", "note")
     list_filter = ("active",)
     actions = ("activate", "deactivate", "delete_selected")
@@ -26,12 +27,6 @@ class ClassifierVersionAdmin(EvaluatePages, GuardedDeletion):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ClassifierVersion]:
         return super().get_queryset(request).defer("weights")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_switch_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("routing.change_classifierversion")

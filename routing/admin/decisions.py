@@ -11,6 +11,7 @@ from django.urls import URLPattern, path, reverse
 from routing.admin.examples import ExpertForm, with_chosen_expert
 from routing.admin.figures import number, objects, percent, texts
 from routing.admin.parts import NAMES, answered
+from routing.admin.readonly import ReadOnly
 from routing.admin.rowfeedback import RowFeedback
 from routing.models import DecisionRecord, RouteExample
 
@@ -29,7 +30,7 @@ _KNOWN = frozenset((*_TOLD, *_FACTS, *NAMES, "confidence", "sure", "language"))
 
 
 @admin.register(DecisionRecord)
-class DecisionRecordAdmin(RowFeedback):
+class DecisionRecordAdmin(RowFeedback, ReadOnly):
     list_display = ("created_at", "start", "expert", "route", "sure", "language", "asked", "key_name", "outcome")
     list_display_links = ("created_at", "start")
     list_filter = (("created_at", admin.DateFieldListFilter), "route", "expert", "language", "asked")
@@ -47,12 +48,6 @@ class DecisionRecordAdmin(RowFeedback):
         ("How it was decided", {"fields": ("route", "sure", "took")}),
     )
     readonly_fields = ("shown_prompt", "sure", "took")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def get_urls(self) -> list[URLPattern]:
         correct = self.admin_site.admin_view(self.correct_view)

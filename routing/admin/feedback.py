@@ -1,5 +1,3 @@
-from typing import Any
-
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote
 from django.db import transaction
@@ -10,6 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from routing.admin.examples import with_chosen_expert
+from routing.admin.readonly import ReadOnly
 from routing.admin.rowfeedback import THUMBS
 from routing.models import Expert, Feedback, RouteExample
 
@@ -18,7 +17,7 @@ _SHOWN = 80
 
 
 @admin.register(Feedback)
-class FeedbackAdmin(admin.ModelAdmin):
+class FeedbackAdmin(ReadOnly):
     list_display = ("created_at", "thumb", "was", "expert", "said", "start", "sender", "source", "proposal_state")
     list_display_links = ("created_at", "start")
     list_filter = ("rating", "source", "was", "expert", ("created_at", admin.DateFieldListFilter), "key_name")
@@ -40,12 +39,6 @@ class FeedbackAdmin(admin.ModelAdmin):
         "proposal",
     )
     readonly_fields = ("thumb", "of_decision", "sender")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_example_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("routing.add_routeexample")

@@ -8,13 +8,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from routing.admin.readonly import ReadOnly
 from routing.exceptions import EndpointError
 from routing.modelcare import replicas_of, server_delete, server_unload, server_warm
 from routing.models import InstalledModel
 
 
 @admin.register(InstalledModel)
-class InstalledModelAdmin(admin.ModelAdmin):
+class InstalledModelAdmin(ReadOnly):
     list_display = ("name", "server", "parameter_size", "quantization", "context_length", "can", "seen_at")
     list_filter = ("server", "family")
     list_select_related = ("server",)
@@ -24,12 +25,6 @@ class InstalledModelAdmin(admin.ModelAdmin):
     @admin.display(description="capabilities")
     def can(self, model: InstalledModel) -> str:
         return "not told" if model.capabilities is None else ", ".join(model.capabilities)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_manage_permission(self, request: HttpRequest) -> bool:
         """Whoever may change a model server may load and unload what is on it."""

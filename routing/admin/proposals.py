@@ -11,6 +11,7 @@ from django.urls import URLPattern, path, reverse
 
 from routing.admin.figures import number, percent
 from routing.admin.measured import mapping
+from routing.admin.readonly import ReadOnly
 from routing.learning.proposing import NotDecided, proposal_accept, proposal_dismiss
 from routing.models import DecisionRecord, Feedback, Proposal
 
@@ -35,7 +36,7 @@ class DecisionForm(forms.Form):
 
 
 @admin.register(Proposal)
-class ProposalAdmin(admin.ModelAdmin):
+class ProposalAdmin(ReadOnly):
     list_display = ("summary", "created_at", "kind", "was", "expert", "corrections", "effect_in_short", "status")
     list_filter = ("status", "kind", "expert", "was")
     list_select_related = ("expert",)
@@ -46,12 +47,6 @@ class ProposalAdmin(admin.ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Proposal]:
         found: QuerySet[Proposal] = super().get_queryset(request)
         return found.annotate(corrected=Count("corrections"))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("routing.change_proposal")

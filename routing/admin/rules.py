@@ -17,10 +17,10 @@ from django.utils.text import capfirst
 
 from routing.admin.trying import TryPages
 from routing.admin.uploads import TextFileField
+from routing.conditions import WEEKDAYS
 from routing.models import Expert, RoutingRule
 from routing.rulebook import Finding, actions_in_words, check, conditions_in_words
 from routing.rulefile import MAX_BYTES, ImportResult, RuleFileError, rules_export, rules_import
-from routing.rules import WEEKDAYS
 from routing.ruleset import prefetched, rule_move, rule_of, rules_all
 
 _SHOWN_FINDINGS = 20

@@ -26,13 +26,14 @@ from routing.decision import Decision
 from routing.evaluation import supposing
 from routing.exceptions import EndpointError
 from routing.features import Asker, Features
+from routing.judging import Verdict, judge
 from routing.models import Expert, RouteExample
 from routing.models.examples import Correction
 from routing.models.rules import validate_texts
 from routing.program.active import active as active_program
 from routing.program.deciding import deciding_apart
 from routing.router import Router
-from routing.rules import Rule, Verdict, judge
+from routing.rules import Rule
 from routing.ruleset import rules_all
 
 LONGEST_IN_ADDRESS = 1500

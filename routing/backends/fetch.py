@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from routing.backends.gunzip import NotGzip, TooMuch, gunzip
+from routing.backends.gunzip import Damaged, TooMuch, gunzip
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str], Awaitable[Iterable[str]]]
@@ -313,7 +313,7 @@ async def _unpacked(content: bytes, size: int) -> bytes:
         return await asyncio.to_thread(gunzip, content, most=size)
     except TooMuch as error:
         raise FetchFailed(f"it is larger than {size:,} bytes", code="too_large") from error
-    except NotGzip as error:
+    except Damaged as error:
         raise FetchFailed("its server sends it compressed, and damaged", code="compressed") from error
 
 

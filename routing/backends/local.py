@@ -185,18 +185,6 @@ class LocalEmbedder:
         """
         return len(self._encode([text])[0])
 
-    def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        """Return the character span `(start, end)` of each word piece of the whole text.
-
-        `text[start:end]` is what the piece stands for; whitespace and control characters lie in no span.
-        As long as `count_tokens`. Raises EmbedderUnavailable.
-        """
-        return self._encode([text])[0].offsets
-
-    def truncated(self, text: str) -> bool:
-        """Tell whether `embed` would leave out the end of this text. Raises EmbedderUnavailable."""
-        return self.count_tokens(text) > self.max_text_tokens
-
     def close(self) -> None:
         """Release the model and the threads, after the batches that run now. A later call starts anew."""
         with self._pool_lock:

@@ -13,7 +13,8 @@ from routing.mixture import confidence
 from routing.mixture.branch import Branch, Event, empty_answer
 from routing.mixture.parts import Parts, Role
 from routing.mixture.plan import Plan
-from routing.pool import Attempt, Pool, PromptCut
+from routing.pool import Pool, PromptCut
+from routing.trial import Attempt
 
 Answer = AsyncGenerator[Attempt | PromptCut | Parts | ChatEvent]
 

@@ -8,7 +8,8 @@ from routing.backends.protocol import ChatEvent, Delta, Finish, Usage
 from routing.catalog import Expert
 from routing.exceptions import EndpointError, UpstreamFailed
 from routing.mixture.parts import Part, Role, Status
-from routing.pool import Attempt, PromptCut
+from routing.pool import PromptCut
+from routing.trial import Attempt
 
 TOKENS_PRICED = 1_000_000
 Event = Attempt | PromptCut | ChatEvent

@@ -8,8 +8,9 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from routing.conditions import PATTERN_SECONDS
 from routing.models.experts import Expert, validate_defaults
-from routing.rules import PATTERN_SECONDS, compile_pattern
+from routing.rules import compile_pattern
 
 
 def validate_keywords(value: list[str]) -> None:

@@ -30,13 +30,12 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from knowledge.collections import collection_create  # noqa: E402
-from knowledge.documents import document_receive  # noqa: E402
 from knowledge.embedding import Embedder, ModelSpec, Vector, embedder_of  # noqa: E402
 from knowledge.equipment import Equipment  # noqa: E402
 from knowledge.foreground import HOLD_SECONDS, Errand, Foreground, Listener, Outcome  # noqa: E402
 from knowledge.models import Chunk, Collection, EmbeddingModel  # noqa: E402
 from knowledge.parsing import shared_parsers  # noqa: E402
-from knowledge.receiving import Incoming  # noqa: E402
+from knowledge.receiving import Incoming, document_receive  # noqa: E402
 from knowledge.revisions import Received  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "retrieval" / "cranfield" / "corpus.jsonl"

@@ -56,7 +56,7 @@ class Endpoint:
         )
         self._patch.setattr(catalog, "_value", shown)
 
-    async def send(self, path=CHAT, headers=(), method="POST", leave_when=None, **body):
+    async def send(self, path=CHAT, headers=(), method="POST", leave_when=None, stop_when=None, **body):
         given = {"model": "auto", "messages": [{"role": "user", "content": SECRET}]} if path == CHAT else {}
         connection = Connection(json.dumps(given | body).encode() if method == "POST" else b"", method=method)
         sent = [(b"host", b"localhost"), (b"content-type", b"application/json"), *headers]
@@ -70,6 +70,12 @@ class Endpoint:
         if leave_when:
             await asyncio.to_thread(self.server.wait_for_work, leave_when)
             connection.leave()
+        if stop_when:
+            await asyncio.to_thread(self.server.wait_for_work, stop_when)
+            running.cancel()  # as a server that stops does
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            return connection
         await running
         return connection
 

@@ -1,5 +1,7 @@
 """What a request leaves behind."""
 
+from collections import Counter
+
 import pytest
 from django.db import OperationalError
 
@@ -11,10 +13,11 @@ from routing.catalog import Expert, Profile, Replica
 from routing.decision import Decision, new_id
 from routing.exceptions import UpstreamFailed
 from routing.journal import Journal
-from routing.pool import Attempt
+from routing.judging import Outcome
 from routing.program.opinion import ProgramOpinion
 from routing.program.verdict import Verdict
-from routing.rules import Outcome, Rule
+from routing.rules import Rule
+from routing.trial import Attempt
 
 BOX = Replica(
     server=ServerAddress(name="box", kind=ServerKind.OLLAMA, base_url="http://box"), embedded=False, model="m"
@@ -25,13 +28,16 @@ CODE, GENERAL = Expert(slug="code", replicas=(BOX,)), Expert(slug="general", rep
 class Kept(Journal):
     """A journal whose records can be looked at; it writes nothing."""
 
+    def __init__(self):
+        super().__init__()
+        self.hits = Counter()
+
     @property
     def records(self):
         return [record for record, _ in self._records]
 
-    @property
-    def hits(self):
-        return {rule: count for rule, (count, _) in self._hits.items()}
+    def rules_hit(self, rule_ids):
+        self.hits.update(rule_ids)
 
 
 @pytest.fixture

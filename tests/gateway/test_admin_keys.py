@@ -205,3 +205,42 @@ class TestGroups:
         answer = admin_client.post(f"{GROUPS}add/", {"name": "staff", "allowed_collections": "x: y"})
         assert "must end with read, write or manage" in told(answer)
         assert not KeyGroup.objects.exists()
+
+    @pytest.mark.parametrize("together", [False, True])
+    @pytest.mark.parametrize("confirmed", [{}, {"post": "yes"}])
+    def test_one_that_stands_on_keys_is_not_deleted_and_these_are_named(self, admin_client, together, confirmed):
+        group = KeyGroup.objects.create(name="staff", requests_per_minute=5)
+        _, text = ApiKey.objects.issue(name="the <app>", group="staff")
+        ApiKey.objects.issue(name="a stranger", group="others")
+        chosen = {"action": "delete_selected", "_selected_action": [group.pk]} if together else {}
+        address = GROUPS if together else f"{GROUPS}{group.pk}/delete/"
+        page = told(admin_client.post(address, chosen | confirmed, follow=True))
+        assert "its API keys (1: the <app>" in page
+        assert "a stranger" not in page
+        assert load()[key_digest(text)].policies[1].limits.requests_per_minute == 5
+
+    def test_of_many_keys_some_are_named(self, admin_client):
+        group = KeyGroup.objects.create(name="staff")
+        for number in range(21):
+            ApiKey.objects.issue(name=f"app {number:02}", group="staff")
+        page = told(admin_client.post(f"{GROUPS}{group.pk}/delete/", {"post": "yes"}, follow=True))
+        assert "its API keys (21: app 00" in page
+        assert "app 19" in page
+        assert "and others)" in page
+        assert "app 20" not in page
+
+    def test_one_whose_keys_are_gone_is_deleted(self, admin_client):
+        group = KeyGroup.objects.create(name="staff")
+        ApiKey.objects.issue(name="app", group="staff")[0].revoke()
+        admin_client.post(f"{GROUPS}{group.pk}/delete/", {"post": "yes"})
+        assert not KeyGroup.objects.exists()
+
+    def test_one_that_stands_on_keys_keeps_its_name(self, admin_client):
+        group = KeyGroup.objects.create(name="staff")
+        key, _ = ApiKey.objects.issue(name="app", group="staff")
+        change = f"{GROUPS}{group.pk}/change/"
+        assert "1 API keys are of the group 'staff'" in told(admin_client.post(change, {"name": "people"}))
+        assert admin_client.post(change, {"name": "staff", "note": "All of us"}).status_code == 302
+        key.revoke()
+        assert admin_client.post(change, {"name": "people"}).status_code == 302
+        assert [one.name for one in KeyGroup.objects.all()] == ["people"]

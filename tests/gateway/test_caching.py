@@ -6,6 +6,7 @@ import json
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
@@ -14,17 +15,25 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from gateway import account, library
-from gateway.auth import keys
+from gateway.auth import Caller, keys
 from gateway.caching import answers as answering
-from gateway.caching import looking, purging, table
+from gateway.caching import inredis, looking, purging, table
 from gateway.caching.answers import Answers
 from gateway.caching.purging import answers_purge, purges, selected_purge
 from gateway.caching.writing import Writing
 from gateway.consumers import ChatCompletions
-from gateway.guards.guard import Guards
+from gateway.exposition import redis_states
+from gateway.guards.findings import Action, Place
+from gateway.guards.guard import Guard, Guards
+from gateway.guards.judging import Judge
 from gateway.guards.live import guards
-from gateway.models import ApiKey, CachedAnswer, CachePurge
+from gateway.limits import entry
+from gateway.limits.ledger import Ledger
+from gateway.limits.limiter import shared_limiter
+from gateway.models import ApiKey, CachedAnswer, CachePurge, key_digest
 from gateway.native import NativeChat
+from gateway.policy import Limits, Policy
+from gateway.redisclient import RedisDown
 from knowledge.passages import Passage, Retrieval
 from knowledge.tracing import Traces
 from routing.backends.protocol import ServerAddress, ServerKind
@@ -424,6 +433,72 @@ class TestWhatReachesTheModel:
         assert (await desk.send(use_rag=True)).content == "The king [1]."
 
 
+class TestALimitedKey:
+    @pytest.fixture
+    def limited(self, desk, monkeypatch, settings):
+        """Return what makes the one key there is, with limits."""
+        settings.REDIS_URL = ""
+        monkeypatch.setattr(entry, "ledger", Ledger())
+        monkeypatch.setattr(Ledger, "read", lambda self, also: None)
+        shared_limiter.cache_clear()
+        desk.server.default_reply = Reply(content="The team lead.", prompt_tokens=60, completion_tokens=40)
+
+        def make(**limits):
+            policy = Policy(subject="key:1", limits=Limits(**limits))
+            caller = Caller(key_id=1, name="one", prefix="sk-moe-one", policies=(policy,))
+            monkeypatch.setattr(keys, "_value", {key_digest("sk-moe-one"): caller})
+            return "sk-moe-one"
+
+        yield make
+        shared_limiter.cache_clear()
+
+    @pytest.mark.parametrize("limit", ["tokens_per_minute", "tokens_per_day", "tokens_per_month"])
+    async def test_whose_tokens_are_spent_is_answered_again(self, desk, limited, limit):
+        key = limited(**{limit: 100})
+        assert (await desk.send(key=key)).cache == "miss"
+        again = await desk.send(key=key)
+        assert (again.status, again.cache, again.content) == (200, "hit", "The team lead.")
+        assert again.headers["x-ratelimit-remaining-tokens"] == "0"
+        assert (await desk.send("Who else?", key=key)).status == 429
+        assert desk.asked == 1
+
+    async def test_whose_money_is_spent_is_answered_again(self, desk, limited):
+        known = catalog._value
+        dear = {slug: replace(expert, price_in=1_000_000.0) for slug, expert in known.experts.items()}
+        desk.monkeypatch.setattr(catalog, "_value", replace(known, experts=dear))
+        key = limited(cost_per_day=Decimal(60))
+        assert (await desk.send(key=key)).cache == "miss"
+        assert (await desk.send(key=key)).cache == "hit"
+        refused = await desk.send("Who else?", key=key)
+        assert (refused.status, refused.json["error"]["code"]) == (429, "insufficient_quota")
+
+    async def test_is_answered_again_though_a_model_would_find_no_room(self, desk, limited):
+        key = limited(tokens_per_minute=599)
+        assert (await desk.send(key=key, max_tokens=500)).cache == "miss"
+        assert (await desk.send(key=key, max_tokens=500)).cache == "hit"
+        assert (await desk.send("Who else?", key=key, max_tokens=500)).status == 429
+
+    async def test_that_waits_for_an_equal_request_needs_no_room(self, desk, limited):
+        desk.says("The team lead.", first_delay=0.3)
+        key = limited(tokens_per_minute=599)
+        answers = await asyncio.gather(*(desk.send(key=key, max_tokens=500) for _ in range(5)))
+        assert sorted(answer.cache for answer in answers) == ["hit"] * 4 + ["miss"]
+
+    async def test_is_held_to_its_requests_all_the_same(self, desk, limited):
+        key = limited(requests_per_minute=2)
+        answers = [await desk.send(key=key) for _ in range(3)]
+        assert [answer.status for answer in answers] == [200, 200, 429]
+
+    async def test_whose_tokens_are_spent_may_not_have_experts_judge_what_is_given_again(self, desk, limited):
+        key = limited(tokens_per_day=100)
+        await desk.send(key=key)
+        work = Judge(expert="small")
+        judge = Guard(name="safe", check="expert", work=work, places=frozenset({Place.OUTPUT}), action=Action.REFUSE)
+        desk.monkeypatch.setattr(guards, "_value", Guards.of((judge,)))
+        assert (await desk.send(key=key)).status == 429
+        assert desk.asked == 1
+
+
 class TestAtTheSameTime:
     async def test_one_is_asked_and_all_are_answered(self, desk):
         desk.says("The team lead.", first_delay=0.3)
@@ -496,6 +571,15 @@ class TestAcrossProcesses:
         await in_thread(table.answers_sweep)
         assert [row.question for row in await rows(CachedAnswer)] == ["Question 3?", "Question 2?"]
         assert len(desk.answers._memory) == 2
+
+    async def test_those_given_again_are_kept_longest(self, desk, settings):
+        for number in range(3):
+            await desk.send(f"Question {number}?")
+        await desk.send("Question 0?")
+        await desk.write()
+        settings.RESPONSE_CACHE_ENTRIES = 2
+        assert await in_thread(table.answers_sweep) == 1
+        assert {row.question for row in await rows(CachedAnswer)} == {"Question 2?", "Question 0?"}
 
     async def test_a_database_that_is_away_costs_little_and_no_answer(self, desk, monkeypatch):
         def gone(*_):
@@ -728,3 +812,44 @@ class TestWithRedis:
         redis.stop()
         desk.process()
         assert (await desk.send()).cache == "hit"
+        assert dict(redis_states())["answers"] == "does not answer; answers are looked up in the database meanwhile"
+
+    async def test_it_is_told_of_where_answers_are_looked_up_there(self, desk, redis):
+        assert "answers" not in dict(redis_states())
+        desk.says("The team lead.")
+        await desk.send()
+        assert dict(redis_states())["answers"] == "ok"
+
+    async def test_one_that_takes_nothing_is_lost_until_it_does(self, desk, redis, monkeypatch):
+        from redis import Redis
+
+        monkeypatch.setattr(inredis, "PROBE_SECONDS", 0.01)
+        desk.says("One.", "Two.")
+        with contextlib.closing(Redis.from_url(redis.url)) as client:
+            client.config_set("maxmemory", 1)
+            await desk.send("One?")
+            await desk.write()
+            with pytest.raises(RedisDown, match="OutOfMemory"):
+                await in_thread(inredis.shared_answers().probe)
+            assert dict(redis_states())["answers"] != "ok"
+            client.config_set("maxmemory", 0)
+            tending = asyncio.create_task(inredis.tend_answers())
+            for _ in range(3_000):
+                if dict(redis_states())["answers"] == "ok":
+                    break
+                await asyncio.sleep(0.01)
+            tending.cancel()
+            await desk.send("Two?")
+            await desk.write()
+            assert len(client.keys(f"{inredis.PREFIX}*")) == 1
+
+    async def test_a_purge_does_not_fail_where_it_is_away(self, desk, redis, caplog):
+        desk.says("One.", "Two.")
+        await desk.send()
+        await desk.write()
+        redis.stop()
+        assert await in_thread(answers_purge) == 1
+        assert "stay in Redis until they expire" in caplog.text
+        redis.start()
+        desk.process()
+        assert (await desk.send()).cache == "miss"

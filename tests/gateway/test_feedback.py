@@ -170,15 +170,21 @@ class TestServed:
     def test_a_kept_prompt_is_learnt_from(self, served_ollama):
         change = "from routing.models import RoutingProfile as P; P.objects.filter(slug='auto-fast').update({})"
         http = served_ollama.http()
-        shell = ("shell", "--verbosity", "0", "-c")
-        served_ollama.manage(*shell, change.format("log_prompts=True"))
-        try:
+
+        def learnable():
             route = http.post(ROUTE, json=body("Hello there, keep me", model="auto-fast")).json()
             other = "math" if route["expert"] != "math" else "code"
             said = {"decision": route["decision"], "rating": -1, "expert": other}
-            assert http.post(FEEDBACK, json=said).json()["learnable"]
+            return http.post(FEEDBACK, json=said).json()["learnable"]
+
+        assert not learnable()
+        served_ollama.shell(change.format("log_prompts=True"))
+        try:
+            deadline = time.monotonic() + 20
+            while not learnable():
+                assert time.monotonic() < deadline
         finally:
-            served_ollama.manage(*shell, change.format("log_prompts=False"))
+            served_ollama.shell(change.format("log_prompts=False"))
 
     def test_an_unknown_expert_is_told_with_those_there_are(self, served_ollama):
         http = served_ollama.http()
@@ -190,7 +196,7 @@ class TestServed:
 
     def test_a_key_speaks_of_its_own_decisions(self, served_ollama):
         decision = served_ollama.http().post(ROUTE, json=body()).json()["decision"]
-        other = served_ollama.manage("create_api_key", "stranger").split()[-1]
+        other = served_ollama.new_key("stranger")
         said = {"decision": decision, "rating": 1}
         headers = {"Authorization": f"Bearer {other}"}
         for named in (decision, ID, "dec_1", "x" * 5000):
@@ -219,7 +225,7 @@ while not found.exists() and time.monotonic() < deadline:
 row = found.get()
 row = proposal_accept(row, user=User.objects.first(), signature=row.signature)
 told = {{name: getattr(row, name) for name in ("kind", "summary", "effect", "before", "after")}}
-print("PROPOSAL" + json.dumps(told))
+print(json.dumps(told))
 """
 FORGET = """
 from routing.models import Feedback, Proposal, RoutingRule
@@ -231,7 +237,7 @@ RoutingRule.objects.filter(name__startswith="Corrections").delete()
 
 @pytest.mark.served
 def test_ten_corrections_become_a_proposal_by_themselves_and_accepted_it_routes(served_ollama):
-    http, shell = served_ollama.http(), ("shell", "--verbosity", "0", "-c")
+    http = served_ollama.http()
 
     def routed(text):
         return http.post(ROUTE, json=body(text)).json()
@@ -246,7 +252,7 @@ def test_ten_corrections_become_a_proposal_by_themselves_and_accepted_it_routes(
         for prompt in prompts:
             said = {"decision": routed(prompt)["decision"], "rating": -1, "expert": expert, "prompt": prompt}
             assert http.post(FEEDBACK, json=said).json()["learnable"]
-        told = json.loads(served_ollama.manage(*shell, ACCEPT.format(expert=expert)).split("PROPOSAL")[1])
+        told = json.loads(served_ollama.shell(ACCEPT.format(expert=expert)))
         assert told["kind"] == "rule"
         assert "narwhal" in told["summary"]
         assert told["after"]["parts"]["own"]["right"] == 10 > told["before"]["parts"]["own"]["right"]
@@ -255,4 +261,4 @@ def test_ten_corrections_become_a_proposal_by_themselves_and_accepted_it_routes(
             time.sleep(0.1)
         assert (then["expert"], then["route"]) == (expert, "rule")
     finally:
-        served_ollama.manage(*shell, FORGET)
+        served_ollama.shell(FORGET)

@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from knowledge.access import Access
-from knowledge.documents import file_receive
+from knowledge.filing import file_receive
 from knowledge.models import Document, Grant, StoredContent, StoredFile
 from knowledge.storedfiles import file_delete, file_store
 from tests.gateway.ragshelf import collection, document

@@ -75,6 +75,44 @@ async def test_a_client_that_leaves_stops_the_work_which_may_clean_up():
     assert connection.sent == []
 
 
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_server_that_stops_tells_the_clients_whose_answers_it_breaks_off(begun):
+    class Slow(HttpConsumer):
+        async def handle(self, body):
+            async with EventStream(self, heartbeat=0) as stream:
+                if begun:
+                    await stream.write(sse.data({"piece": 1}))
+                working.set()
+                await asyncio.sleep(60)
+
+    working, connection = asyncio.Event(), Connection(b"{}")
+    running = asyncio.create_task(connection.run(Slow))
+    await working.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert connection.complete
+    assert connection.status == (200 if begun else 503)
+    assert b"Send the request again" in connection.body
+    assert connection.body.startswith(b'data: {"piece":1}') == begun
+
+
+async def test_a_server_that_stops_adds_nothing_to_an_answer_that_is_complete():
+    class Cleaning(HttpConsumer):
+        async def handle(self, body):
+            await self.send_json({"done": True})
+            working.set()
+            await asyncio.sleep(60)
+
+    working, connection = asyncio.Event(), Connection(b"{}")
+    running = asyncio.create_task(connection.run(Cleaning))
+    await working.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert json.loads(connection.body) == {"done": True}
+
+
 async def test_a_client_that_leaves_while_sending_is_not_answered():
     connection = Connection(b"half", b"never")
     connection.incoming = asyncio.Queue()

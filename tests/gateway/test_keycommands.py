@@ -105,8 +105,17 @@ def test_a_key_is_rotated_by_how_it_begins():
     assert {known[key_digest(one)].key_id for one in (former, text)} == {row.pk}
     assert timedelta(minutes=29) < known[key_digest(former)].expires_at - timezone.now() <= timedelta(minutes=30)
     assert former not in err
+    assert "works no longer" not in err
     manage("rotate_api_key", former, "--overlap", "0")  # the whole of a former text is taken too
     assert key_digest(text) not in load()
+
+
+def test_a_rotation_says_that_the_text_before_the_last_ends():
+    row, first = ApiKey.objects.issue(name="laptop")
+    second = manage("rotate_api_key", first)[0].splitlines()[-1]
+    third, err = manage("rotate_api_key", second)
+    assert f"{row.prefix}…, the one before that, works no longer." in err
+    assert {key_digest(one) for one in (second, third.splitlines()[-1])} == set(load())
 
 
 def test_revoking_says_what_came_of_it():

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from gateway import library
 from gateway.auth import Caller, keys
 from gateway.guards.guard import Guards
 from gateway.guards.live import guards
@@ -20,6 +21,7 @@ from gateway.limits.refusals import RateLimited
 from gateway.limits.rest import Stay, limits_middleware
 from gateway.models import key_digest
 from gateway.policy import Limits, Policy
+from knowledge.passages import Retrieval
 from routing.catalog import Expert, catalog
 from routing.pool import close_shared_pool
 from tests.gateway.observed import CHAT, MODEL, Endpoint, header
@@ -273,7 +275,7 @@ class TestWhatIsTold:
         told = error(refused)
         assert (refused.status, told["type"], told["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
         assert "the group 'sales'".lower() in told["message"].lower()
-        assert "limit is 1 requests per minute" in told["message"]
+        assert "limit is 1 request per minute" in told["message"]
         assert 59 <= int(header(refused, "retry-after")) <= 61
 
     async def test_what_can_never_fit_and_that_it_need_not_be_tried_again(self, door):
@@ -303,5 +305,61 @@ class TestWhatIsTold:
         await door.ask(key, path="/api/chat", **asked)
         refused = await door.ask(key, path="/api/chat", **asked)
         assert refused.status == 429
-        assert "requests per minute" in json.loads(refused.body)["error"]
+        assert "request per minute" in json.loads(refused.body)["error"]
         assert header(refused, "retry-after")
+
+
+class TestAFollowUp:
+    """A grounded one is put into words by a small model before the answer is made."""
+
+    TURNS = (
+        {"role": "user", "content": "Who approves sick leave?"},
+        {"role": "assistant", "content": "The team lead."},
+        {"role": "user", "content": "And how long may it last?"},
+    )
+
+    @pytest.fixture
+    def words(self, door, monkeypatch):
+        """Have collections whose follow-ups an expert puts into words, and return the texts that are searched for."""
+        searched = []
+
+        async def search(request, *, access):
+            searched.append(request.query)
+            return Retrieval(query=request.query, collections=("handbook",))
+
+        async def look(access, names):
+            return {"handbook": "general"}
+
+        monkeypatch.setattr(library, "search", search)
+        monkeypatch.setattr(library, "_look", look)
+        return searched
+
+    async def test_is_put_into_words_within_the_limits(self, door, words):
+        door.endpoint.server.reply(
+            Reply(content="How long may sick leave last?", prompt_tokens=90, completion_tokens=10)
+        )
+        door.endpoint.server.default_reply = Reply(content="Long.", prompt_tokens=30, completion_tokens=20)
+        key = door.key(tokens_per_minute=5_000, tokens_per_day=5_000)
+        assert (await door.ask(key, use_rag=True, messages=self.TURNS)).status == 200
+        assert words == ["How long may sick leave last?"]
+        assert self.left(await door.endpoint.send("/v1/models", headers=[key], method="GET")) == 5_000 - 150
+
+    async def test_asks_no_model_where_a_budget_is_spent(self, door, words):
+        door.endpoint.server.default_reply = Reply(content="Hi.", prompt_tokens=30, completion_tokens=20)
+        key = door.key(tokens_per_day=50)
+        assert (await door.ask(key)).status == 200
+        refused = await door.ask(key, use_rag=True, messages=self.TURNS)
+        assert (refused.status, error(refused)["code"]) == (429, "insufficient_quota")
+        assert len(door.endpoint.server.work_at("/api/chat")) == 1
+        assert words == ["And how long may it last?"]
+
+    async def test_is_searched_for_as_it_stands_where_only_the_answer_has_room(self, door, words):
+        needed = await door.reserved(max_tokens=1, messages=self.TURNS)
+        key = door.key(tokens_per_minute=needed)
+        answer = await door.ask(key, use_rag=True, max_tokens=1, messages=self.TURNS)
+        assert answer.status == 200
+        assert "can never be let in" in json.loads(answer.body)["grounding"]["notes"][0]
+        assert words == ["And how long may it last?"]
+
+    def left(self, answer):
+        return int(header(answer, "x-ratelimit-remaining-tokens"))

@@ -109,7 +109,7 @@ class TestAProcess:
 
 class TestRedisGoesAway:
     async def test_each_process_counts_for_itself_until_it_is_back(self, shared, redis, caplog):
-        caplog.set_level(logging.INFO, "gateway.limits")
+        caplog.set_level(logging.INFO, "gateway.redisclient")
         one, two = shared(), shared()
         assert (await one.take([REQUEST])).taken.is_granted
         redis.stop()

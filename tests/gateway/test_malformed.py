@@ -78,7 +78,7 @@ def door(model_server: ScriptedServer) -> Iterator[Served]:
 def key_text(door: Served) -> str:
     """A key that may do everything, also administer."""
     scopes = [argument for scope in Scope for argument in ("--scope", scope.value)]
-    return door.manage("create_api_key", "fuzz", *scopes).split()[-1]
+    return door.new_key("fuzz", *scopes)
 
 
 @pytest.fixture(scope="module")

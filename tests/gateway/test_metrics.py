@@ -16,12 +16,13 @@ from gateway.auth import Caller
 from gateway.guards.findings import Action, Place
 from gateway.guards.guard import Guard, Size
 from gateway.guards.guarding import Guarding
+from routing import metrics as pool
 from routing.backends.protocol import Finish, ServerAddress, ServerKind, Usage
 from routing.catalog import Expert, Profile, Replica
 from routing.decision import Decision, new_id
 from routing.exceptions import UpstreamFailed
 from routing.metering import called
-from routing.metrics import FOLDER_VARIABLE, REGISTRY, folder_empty, process_forget
+from routing.metrics import FOLDER_VARIABLE, REGISTRY, folder_empty, folder_of, process_forget
 from tests.gateway.observed import MODEL, endpoint, model_server
 from tests.scripted import Reply
 
@@ -87,6 +88,15 @@ async def test_errors_and_cancellations_have_their_status(endpoint, figures):
     assert figures.grew("moe_requests_total", **counted, status="499") == 1
     assert figures.grew("moe_request_failures_total", code="upstream_error") == 1
     assert figures.grew("moe_request_seconds_count", expert="general") == 0
+
+
+async def test_an_answer_that_the_server_breaks_off_as_it_stops_was_not_left_by_its_client(endpoint, figures):
+    endpoint.server.reply(Reply(content=["a"], hang_after=1))
+    stopped = await endpoint.send(stream=True, stop_when="/api/chat")
+    assert b"Send the request again" in stopped.body
+    counted = {"door": "completion", "asked": "auto", "expert": "general"}
+    assert figures.grew("moe_requests_total", **counted, status="503") == 1
+    assert figures.grew("moe_requests_total", **counted, status="499") == 0
 
 
 async def test_a_load_is_timed(endpoint, figures):
@@ -252,3 +262,26 @@ def test_caches_of_vectors_are_counted_where_they_count_themselves(monkeypatch, 
     exposition.refresh()
     assert figures.grew("moe_cache_total", cache="embedding", result="hit") == 5
     assert figures.grew("moe_cache_total", cache="embedding", result="miss") == 2
+
+
+class TestTheFolder:
+    """Where processes of one installation keep what they add up."""
+
+    def test_is_in_memory_and_each_installations_own(self, tmp_path):
+        first, second = folder_of(tmp_path / "one", memory=tmp_path), folder_of(tmp_path / "two", memory=tmp_path)
+        assert first.parent == second.parent == tmp_path
+        assert first != second
+        assert folder_of(tmp_path / "one", memory=tmp_path) == first
+        assert first.stat().st_mode & 0o777 == 0o700
+
+    def test_is_in_the_data_directory_where_memory_has_no_room(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(pool, "MEMORY_BYTES", 2**60)
+        assert folder_of(tmp_path / "data", memory=tmp_path) == tmp_path / "data/figures"
+        assert folder_of(tmp_path / "data", memory=tmp_path / "missing") == tmp_path / "data/figures"
+
+    def test_is_not_what_somebody_else_put_there(self, tmp_path):
+        mine = folder_of(tmp_path / "data", memory=tmp_path)
+        mine.rmdir()
+        (tmp_path / "theirs").mkdir()
+        mine.symlink_to(tmp_path / "theirs")
+        assert folder_of(tmp_path / "data", memory=tmp_path) == tmp_path / "data/figures"

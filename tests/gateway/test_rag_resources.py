@@ -147,6 +147,10 @@ class TestPaging:
         last = api("GET", "collections", limit=2, after=second["last_id"])[1]
         assert (ids(second), ids(last), last["has_more"]) == (["c2", "c3"], ["c4"], False)
 
+    def test_how_many_is_a_whole_number_however_it_is_written(self, api):
+        statuses = [api("GET", "collections", limit=limit)[0] for limit in ("20", "0020", "+20", "2e1", "２０", "20.0")]
+        assert statuses == [200, 200, 400, 400, 400, 400]
+
     def test_nothing_is_a_list_too(self, api):
         page = api("GET", "documents")[1]
         assert page == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}

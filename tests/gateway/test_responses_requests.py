@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.fields import json_object
 from gateway.guards.texts import rewritten
-from gateway.ragapi.incoming import parse_object
 from gateway.responses.ids import new_response_id, response_of
 from gateway.responses.items import kept
 from gateway.responses.masking import swapped, swaps_of
@@ -23,6 +23,12 @@ from routing.exceptions import BadRequest
 RESPONSE = "resp_" + "0" * 32
 FUNCTION = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 CUSTOM = {"type": "custom", "name": "apply_patch"}
+AGENTS = {
+    "type": "namespace",
+    "name": "agents",
+    "description": "Runs other agents.",
+    "tools": [{"type": "function", "name": "spawn", "description": "Starts one."}, CUSTOM],
+}
 SEARCH = {"type": "file_search", "vector_store_ids": ["vs_1"]}
 CALL = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city": "Rome"}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
@@ -212,6 +218,31 @@ class TestTools:
         chat = read(tools=[FUNCTION, CUSTOM, SEARCH], tool_choice=choice).chat
         assert (chat.tool_choice, chat.grounding.wanted) == (chosen, searched)
 
+    def test_those_of_a_namespace_are_functions_with_its_name_and_description(self):
+        asked = read(tools=[FUNCTION, CUSTOM, AGENTS])
+        functions = [tool["function"] for tool in asked.chat.tools]
+        names = ["weather", "apply_patch", "agents__spawn", "agents__apply_patch"]
+        assert [function["name"] for function in functions] == names
+        assert functions[2]["description"] == "Runs other agents.\n\nStarts one."
+        assert (asked.tools.custom, asked.chat.ignored) == ({"apply_patch", "agents__apply_patch"}, ())
+
+    @pytest.mark.parametrize(
+        ("named", "names"),
+        [
+            ({"type": "namespace", "name": "agents"}, ["agents__spawn", "agents__apply_patch"]),
+            ({"type": "function", "namespace": "agents", "name": "spawn"}, ["agents__spawn"]),
+        ],
+    )
+    def test_those_of_a_namespace_can_be_chosen(self, named, names):
+        chat = read(tools=[FUNCTION, AGENTS], tool_choice=allowed(named)).chat
+        assert [tool["function"]["name"] for tool in chat.tools] == names
+
+    def test_calls_and_outputs_tell_their_namespace(self):
+        call = CALL | {"name": "spawn", "namespace": "agents"}
+        asked = read(input=[USER, call, OUTPUT | {"namespace": "agents"}], tools=[AGENTS])
+        _, said, result = asked.chat.messages
+        assert (said.tool_calls[0].name, result.name, asked.chat.ignored) == ("agents__spawn", "agents__spawn", ())
+
     def test_allowed_ones_narrow_them(self):
         choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "weather"}]}
         assert [tool["function"]["name"] for tool in read(tools=[FUNCTION, CUSTOM], tool_choice=choice).chat.tools] == [
@@ -226,6 +257,10 @@ class TestTools:
             ({"tools": [{"type": "teleport"}]}, "tools[0]", "'teleport'"),
             ({"tools": [{"type": "function", "function": {"name": "x"}}]}, "tools[0]", "flat"),
             ({"tools": [FUNCTION, FUNCTION]}, "tools[1]", "before it"),
+            ({"tools": [AGENTS, AGENTS]}, "tools[1].tools[0]", "'agents__spawn'"),
+            ({"tools": [AGENTS | {"tools": []}]}, "tools[0]", "not empty"),
+            ({"tools": [AGENTS | {"tools": [AGENTS]}]}, "tools[0].tools[0]", "function or custom"),
+            ({"tools": [AGENTS | {"name": ""}]}, "tools[0]", "name"),
             ({"tools": [SEARCH, SEARCH]}, "tools[1]", "second"),
             ({"tools": [SEARCH | {"vector_store_ids": []}]}, "tools[0]", "vector_store_ids"),
             ({"tools": [SEARCH | {"filters": {"type": "like", "key": "a"}}]}, "tools[0].filters", "filters"),
@@ -335,6 +370,6 @@ def test_so_is_whatever_comes_as_items(items):
 @given(st.binary(max_size=40) | ANYTHING.map(codec.dumps))
 def test_so_is_whatever_comes_as_a_body(body):
     try:
-        read_response(parse_object(body), RESPONSE)
+        read_response(json_object(body), RESPONSE)
     except BadRequest:
         return

@@ -14,20 +14,10 @@ ROME = ToolCall(name="weather", arguments={"city": "Rome"})
 WEATHER = {"type": "function", "name": "weather", "strict": False, "parameters": {"type": "object", "properties": {}}}
 
 
-def made(served: Served, name: str, *, keeps: bool = True) -> str:
-    """Make an API key and return its text."""
-    code = (
-        "from gateway.models import ApiKey; row, text = ApiKey.objects.issue(name=%r); "
-        "ApiKey.objects.filter(pk=row.pk).update(keeps_texts=%r); print('KEY', text)"
-    )
-    told = served.manage("shell", "-c", code % (name, keeps))
-    return told.split("KEY ")[1].split()[0]
-
-
 @pytest.fixture(scope="module")
 def texts(_served_ollama: Served) -> list[str]:
     """The texts of two keys whose prompts and answers are kept."""
-    return [made(_served_ollama, name) for name in ("keeper", "other keeper")]
+    return [_served_ollama.new_key(name, "--keep-texts") for name in ("keeper", "other keeper")]
 
 
 @pytest.fixture

@@ -91,6 +91,15 @@ def test_a_custom_call_has_the_text_alone(arguments, given):
     assert "response.custom_tool_call_input.done" in [event["type"] for event in sent]
 
 
+@pytest.mark.parametrize("kind", ["function", "custom"])
+def test_a_call_of_a_namespaces_tool_tells_both_names(kind):
+    agents = {"type": "namespace", "name": "agents", "description": "d", "tools": [{"type": kind, "name": "spawn"}]}
+    sent = written(call(0, "agents__spawn", "{}"), DONE, tools=[agents])
+    [item] = accumulated(sent).output
+    assert (item.name, item.namespace) == ("spawn", "agents")
+    assert "agents__spawn" not in json.dumps(output(sent))
+
+
 def test_fragments_of_a_call_that_is_over_are_an_error():
     made = writer()
     list(made.write(call(0, "f", "{}")))

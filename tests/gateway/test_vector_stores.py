@@ -12,12 +12,13 @@ from gateway.library import Library
 from knowledge.access import EVERYTHING
 from knowledge.admin.mentions import mentions, unknown_mentions
 from knowledge.collections import collection_get_or_create
-from knowledge.documents import Incoming, document_receive, document_update
+from knowledge.documents import document_update
 from knowledge.exceptions import CollectionNotFound, Expired
 from knowledge.expiring import activity, expired_sweep
 from knowledge.models import Collection, Document, EmbeddingModel, IngestionJob, StoredContent, StoredFile
 from knowledge.parsing import ParseFailed
 from knowledge.passages import SearchRequest
+from knowledge.receiving import Incoming, document_receive
 from knowledge.search import search
 from routing.models import RoutingRule
 from tests.gateway.ragshelf import collection, document
@@ -143,6 +144,7 @@ class TestStores:
         assert ids(api("GET", "vector_stores", order="asc", limit=2, before=made[3])) == made[1:3]
         assert ids(api("GET", "vector_stores", order="asc", after=made[0], before=made[3])) == made[1:3]
         assert ids(api("GET", "vector_stores", before=made[3])) == [made[4]]
+        assert ids(api("GET", "vector_stores", limit="0002")) == made[:2:-1]
         for query in ({"after": "x"}, {"before": "vs_" + "0" * 32}, {"limit": 101}, {"order": "x"}, {"x": "y"}):
             assert api("GET", "vector_stores", **query)[0] == 400
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from knowledge.blocks import Parsed
 from knowledge.collections import collection_create
-from knowledge.documents import Incoming, document_receive
+from knowledge.curation.editing import chunk_split
 from knowledge.embedding import ModelSpec, Vector
 from knowledge.equipment import Equipment
 from knowledge.ingest import ingest
 from knowledge.models import Collection, Document, EmbeddingModel, EmbeddingSource, IngestionJob
 from knowledge.parsing import parse
+from knowledge.receiving import Incoming, document_receive
+from knowledge.revisions import Received
 from knowledge.web import Web
 from routing.backends.fetch import Allowed
 
@@ -117,3 +119,8 @@ def put(collection: Collection, data: bytes | str, *, source: str = "note.md", b
     )
     job = (bench or Bench()).run(received.job) if received.job else None
     return Document.objects.get(pk=received.document.pk), job
+
+
+def chunk_edit(*, text: str, **given: Any) -> Received:
+    """Give a chunk another text."""
+    return chunk_split(texts=[text], **given)

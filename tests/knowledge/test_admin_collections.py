@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from knowledge.documents import Incoming, document_receive
 from knowledge.models import (
     Chunk,
     Collection,
@@ -16,6 +15,7 @@ from knowledge.models import (
     JobState,
     StoredContent,
 )
+from knowledge.receiving import Incoming, document_receive
 from routing.models import Expert, RoutingProfile, RoutingRule
 from tests.knowledge.rows import collection_of, document_of, job_of, model_of, signed_in, words_of
 

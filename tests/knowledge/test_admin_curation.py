@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 from django.utils import timezone
 
-from knowledge.curation.editing import chunk_edit, chunks_switch
+from knowledge.curation.editing import chunks_switch
 from knowledge.models import (
     Chunk,
     ChunkEdit,
@@ -16,7 +16,7 @@ from knowledge.models import (
     GoldenQuery,
     StoredContent,
 )
-from tests.knowledge.library import Bench, put, shelf
+from tests.knowledge.library import Bench, chunk_edit, put, shelf
 from tests.knowledge.rows import collection_of, document_of, signed_in, words_of
 from tests.knowledge.test_curation_editing import ENGINE, LAMP, OIL, TYRES, chunk_of, found, manual, ran
 

@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from gateway.models import ApiKey
 from knowledge.authors import Author
-from knowledge.curation.editing import chunk_edit
 from knowledge.flagging import chunks_dismiss, flags_renew_all
 from knowledge.models import (
     Chunk,
@@ -30,7 +29,7 @@ from knowledge.models import (
     StoredFile,
     WatchedSource,
 )
-from tests.knowledge.library import put, shelf
+from tests.knowledge.library import chunk_edit, put, shelf
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from gateway.models import ApiKey
 from knowledge.access import Access
-from knowledge.documents import file_receive
+from knowledge.filing import file_receive
 from knowledge.models import Document, StoredFile
 from knowledge.storedfiles import file_store
 from tests.knowledge.rows import collection_of, signed_in, words_of

@@ -9,10 +9,10 @@ import pytest
 
 from knowledge.access import EVERYTHING
 from knowledge.collections import collection_create
-from knowledge.documents import Incoming, document_receive
 from knowledge.foreground import Errand, Foreground, Listener
 from knowledge.models import Document
 from knowledge.passages import SearchRequest
+from knowledge.receiving import Incoming, document_receive
 from knowledge.search import search
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "documents"

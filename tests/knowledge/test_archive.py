@@ -22,12 +22,13 @@ from knowledge.archive import collection_export, collection_import, import_plan
 from knowledge.archive.layout import Manifest
 from knowledge.archive.tables import TABLES
 from knowledge.authors import Author
-from knowledge.curation.editing import chunk_edit, chunk_split, chunks_switch
+from knowledge.curation.editing import chunk_split, chunks_switch
 from knowledge.curation.review import revision_approve, revision_reject
 from knowledge.curation.rollback import revision_restore
-from knowledge.documents import Incoming, document_receive, document_update, file_receive, page_receive
+from knowledge.documents import document_update
 from knowledge.embedding import MINILM
 from knowledge.exceptions import BadArchive
+from knowledge.filing import file_receive
 from knowledge.golden import golden_evaluate
 from knowledge.inprocess import embedding_models_ensure
 from knowledge.models import (
@@ -48,12 +49,13 @@ from knowledge.models import (
     WatchedSource,
 )
 from knowledge.passages import Fusion, Mode, SearchRequest
+from knowledge.receiving import Incoming, document_receive, page_receive
 from knowledge.search import search
 from knowledge.storedfiles import file_store
 from knowledge.wording import _remembered
 from routing.exceptions import BadRequest
 from routing.models import Expert, InstalledModel, ModelServer
-from tests.knowledge.library import Bench, put, shelf, small_model, text_of
+from tests.knowledge.library import Bench, chunk_edit, put, shelf, small_model, text_of
 from tests.knowledge.test_search import RealBench
 
 pytestmark = pytest.mark.usefixtures("knowledge")

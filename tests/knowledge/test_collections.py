@@ -12,7 +12,6 @@ from knowledge.collections import (
     collection_get_or_create,
     embedding_model_for,
 )
-from knowledge.documents import Incoming, document_receive
 from knowledge.exceptions import CollectionNotFound
 from knowledge.models import (
     Chunk,
@@ -26,6 +25,7 @@ from knowledge.models import (
     Posting,
     StoredContent,
 )
+from knowledge.receiving import Incoming, document_receive
 from routing.exceptions import BadRequest
 from tests.knowledge.library import put, shelf, text_of
 

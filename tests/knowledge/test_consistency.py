@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from knowledge.consistency import MOST, inconsistencies
-from knowledge.documents import Incoming, document_receive
 from knowledge.models import Collection, IngestionJob
+from knowledge.receiving import Incoming, document_receive
 from tests.knowledge.library import put, shelf, small_model, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -5,18 +5,18 @@ import pytest
 from knowledge.authors import Author
 from knowledge.curation.editing import (
     Answer,
-    chunk_edit,
     chunk_split,
     chunks_merge,
     chunks_switch,
     conflict_resolve,
     edit_withdraw,
 )
-from knowledge.documents import Incoming, document_delete, document_receive, document_reingest, job_cancel
+from knowledge.documents import document_delete, document_reingest, job_cancel
 from knowledge.exceptions import TextChanged
 from knowledge.models import Chunk, ChunkEdit, Collection, IngestionJob, Posting
+from knowledge.receiving import Incoming, document_receive
 from routing.exceptions import BadRequest
-from tests.knowledge.library import Bench, put, shelf, text_of
+from tests.knowledge.library import Bench, chunk_edit, put, shelf, text_of
 
 pytestmark = pytest.mark.usefixtures("knowledge")
 

@@ -6,17 +6,18 @@ import pytest
 
 from knowledge.access import EVERYTHING
 from knowledge.authors import Author
-from knowledge.curation.editing import chunk_edit, chunks_switch
+from knowledge.curation.editing import chunks_switch
 from knowledge.curation.review import revision_approve, revision_reject
 from knowledge.curation.rollback import revision_restore
-from knowledge.documents import Incoming, document_receive, document_reingest, document_update, job_cancel
+from knowledge.documents import document_reingest, document_update, job_cancel
 from knowledge.exceptions import TextChanged
 from knowledge.models import Chunk, Collection, Document, DocumentRevision, Embedding, Posting
 from knowledge.passages import Mode, SearchRequest
+from knowledge.receiving import Incoming, document_receive
 from knowledge.revisions import document_supersede
 from knowledge.search import search
 from routing.exceptions import BadRequest
-from tests.knowledge.library import Bench, put, shelf, small_model, text_of
+from tests.knowledge.library import Bench, chunk_edit, put, shelf, small_model, text_of
 from tests.knowledge.test_curation_editing import ENGINE, LAMP, OIL, TYRES, chunk_of, found, manual, ran
 
 pytestmark = pytest.mark.usefixtures("knowledge")

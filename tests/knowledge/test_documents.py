@@ -7,16 +7,7 @@ from django.db import connection, transaction
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from knowledge.collections import collection_delete
-from knowledge.documents import (
-    Incoming,
-    document_delete,
-    document_receive,
-    document_reingest,
-    document_update,
-    job_cancel,
-    page_receive,
-    sitemap_receive,
-)
+from knowledge.documents import document_delete, document_reingest, document_update, job_cancel
 from knowledge.exceptions import CollectionNotFound, DocumentNotFound
 from knowledge.jobs import job_begin
 from knowledge.models import (
@@ -29,6 +20,7 @@ from knowledge.models import (
     Posting,
     StoredContent,
 )
+from knowledge.receiving import Incoming, document_receive, page_receive, sitemap_receive
 from routing.exceptions import BadRequest
 from tests.knowledge.library import Bench, put, shelf, text_of
 

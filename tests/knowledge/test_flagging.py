@@ -7,12 +7,11 @@ from django.core.management import CommandError, call_command
 
 from knowledge.access import EVERYTHING
 from knowledge.authors import Author
-from knowledge.curation.editing import chunk_edit
 from knowledge.flagging import chunks_dismiss, dismissal_withdraw, flags_renew_all
 from knowledge.models import Chunk, Dismissal, Document
 from knowledge.passages import SearchRequest
 from knowledge.search import search
-from tests.knowledge.library import Bench, put, shelf
+from tests.knowledge.library import Bench, chunk_edit, put, shelf
 
 pytestmark = pytest.mark.usefixtures("knowledge")
 

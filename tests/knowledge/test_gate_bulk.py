@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from knowledge import gate as gates
-from knowledge.documents import Incoming, document_receive
 from knowledge.evaluation import collection_read
 from knowledge.ingest import ingest
 from knowledge.models import Collection, EmbeddingModel, GoldenQuery, IngestionJob
+from knowledge.receiving import Incoming, document_receive
 from tests.knowledge.library import shelf
 from tests.knowledge.test_search import RealBench
 

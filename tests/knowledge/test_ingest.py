@@ -6,7 +6,7 @@ import threading
 import pytest
 from django.db import OperationalError
 
-from knowledge.documents import Incoming, document_receive, job_cancel, page_receive, sitemap_receive
+from knowledge.documents import job_cancel
 from knowledge.exceptions import EmbeddingFailed
 from knowledge.feeding import BATCH, IN_FLIGHT
 from knowledge.ingest import ingest
@@ -23,6 +23,7 @@ from knowledge.models import (
     StoredContent,
 )
 from knowledge.parsing import ParseFailed
+from knowledge.receiving import Incoming, document_receive, page_receive, sitemap_receive
 from knowledge.switching import collection_embed_with
 from knowledge.threads import in_thread
 from knowledge.web import Manners, Web

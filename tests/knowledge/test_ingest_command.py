@@ -166,7 +166,7 @@ class Heard:
 class TestForeground:
     def errand(self, collection, number, data=None, **fields):
         def take_in():
-            from knowledge.documents import Incoming, document_receive
+            from knowledge.receiving import Incoming, document_receive
 
             name = f"{number}.md"
             incoming = Incoming(source=name, name=name, data=data or f"Number {number}.".encode())

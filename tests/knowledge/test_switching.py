@@ -9,7 +9,6 @@ from django.db import connection
 
 from knowledge import beside
 from knowledge.access import EVERYTHING
-from knowledge.documents import Incoming, document_receive
 from knowledge.embedding import MINILM, MULTILINGUAL
 from knowledge.exceptions import EmbeddingFailed
 from knowledge.models import (
@@ -23,6 +22,7 @@ from knowledge.models import (
     IngestionJob,
 )
 from knowledge.passages import SearchRequest
+from knowledge.receiving import Incoming, document_receive
 from knowledge.search import search
 from knowledge.switching import (
     collection_embed_with,

@@ -14,9 +14,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from knowledge.authors import Author
-from knowledge.curation.editing import chunk_edit
-from knowledge.documents import Incoming, document_delete, document_receive
+from knowledge.documents import document_delete
 from knowledge.models import Chunk, Collection, Document, DocumentRevision, IngestionJob, WatchedSource
+from knowledge.receiving import Incoming, document_receive
 from knowledge.threads import in_thread
 from knowledge.watching import look, look_now, preview, source_check
 from knowledge.watching.findings import ItemFailed, SourceFailed
@@ -28,7 +28,7 @@ from knowledge.watching.places import RepositoryAddress
 from knowledge.watching.repositories import Repository, clones_forget
 from knowledge.watching.schedule import Claim, claim, finish, look_claimed, renew
 from knowledge.web import Manners, Web
-from tests.knowledge.library import Bench, shelf
+from tests.knowledge.library import Bench, chunk_edit, shelf
 from tests.knowledge.test_worker import until, working
 from tests.knowledge.website import LOOPBACK, website
 
@@ -742,6 +742,8 @@ class TestSchedule:
 
 class TestCommand:
     def test_sources_are_listed_and_looked_at(self, folder, capsys):
+        call_command("watch")
+        assert "No source is watched" in capsys.readouterr().out
         source = source_of(folder)
         call_command("watch")
         assert f"{source.pk}  folder  {folder}  → handbook: not looked at yet" in capsys.readouterr().out

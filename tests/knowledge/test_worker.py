@@ -12,10 +12,11 @@ from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateWorker
 
 from knowledge import worker as worker_module
-from knowledge.documents import Incoming, document_receive, job_cancel
+from knowledge.documents import job_cancel
 from knowledge.equipment import equip
 from knowledge.exceptions import EmbeddingFailed
 from knowledge.models import Chunk, Document, IngestionJob
+from knowledge.receiving import Incoming, document_receive
 from knowledge.rescue import jobs_rescue
 from knowledge.tasks import job_hold
 from knowledge.threads import in_thread

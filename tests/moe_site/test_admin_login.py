@@ -9,11 +9,12 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 from django_otp.oath import hotp
 from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from moe_site.signing_in import codes
+from moe_site.signing_in import codes, throttle
 from moe_site.signing_in.keeping import logins_sweep
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +91,38 @@ def test_others_and_the_same_person_elsewhere_are_not_locked_with_them(anna, set
     assert give_password(Client(), REMOTE_ADDR="10.0.0.9").status_code == 302
     User.objects.create_superuser("bert", password=PASSWORD)
     assert is_in(signed_in(name="bert"))
+
+
+@pytest.fixture
+def allowed(settings):
+    """Lock sooner than usual, and return how many failures lock an address."""
+    settings.LOGIN_FAILURES = settings.AXES_FAILURE_LIMIT = 2
+    return throttle.NAMES_AN_ADDRESS * settings.LOGIN_FAILURES
+
+
+def test_who_tries_many_names_is_locked_out_of_all_of_them(anna, settings, allowed):
+    answers = [give_password(Client(), name=f"somebody {number}").status_code for number in range(allowed + 1)]
+    assert answers == [200] * (allowed - 1) + [429, 429]
+    locked = give_password(Client())
+    assert (locked.status_code, "of many" in locked.content.decode()) == (429, True)
+    assert give_password(Client(), REMOTE_ADDR="10.0.0.9").status_code == 302
+    AccessAttempt.objects.update(attempt_time=timezone.now() - settings.AXES_COOLOFF_TIME)
+    assert is_in(signed_in())
+
+
+def test_who_knows_one_password_cannot_guess_others_for_ever(anna, allowed):
+    for number in range(allowed):
+        give_password(Client(), name=f"somebody {number}")
+        if number % 5 == 0:
+            give_password(Client())
+    assert give_password(Client()).status_code == 429
+
+
+def test_an_office_is_not_locked_for_the_forgetful_among_it(anna, settings, allowed):
+    for person in range(throttle.NAMES_AN_ADDRESS - 1):
+        for _ in range(settings.LOGIN_FAILURES + 2):
+            give_password(Client(), "forgotten", name=f"colleague {person}")
+    assert is_in(signed_in())
 
 
 def test_behind_a_proxy_the_clients_address_is_locked_not_the_proxys(anna, settings):
@@ -273,6 +306,21 @@ def test_the_database_alone_makes_no_codes(anna, enrolled, settings):
 
 
 # --- the audit -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["/admin/", "/admin/axes/", "/admin/otp_static/"])
+def test_who_signs_in_and_how_is_one_section(anna, page):
+    shown = signed_in().get(page)
+    (security,) = [section for section in shown.context["app_list"] if section["name"] == "Security"]
+    assert {model["object_name"] for model in security["models"]} == {
+        *("AccessAttempt", "AccessFailureLog", "AccessLog", "LogEntry", "StaticDevice", "TOTPDevice")
+    }
+    names = [section["name"] for section in shown.context["available_apps"]]
+    assert sorted(names) == ["Authentication and Authorization", "Gateway", "Knowledge", "Routing", "Security"]
+
+
+def test_a_section_of_nothing_is_not_there(anna):
+    assert signed_in().get("/admin/sessions/").status_code == 404
 
 
 @pytest.mark.parametrize(

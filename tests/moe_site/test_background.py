@@ -24,7 +24,8 @@ async def test_what_cannot_be_loaded_beforehand_is_a_line_in_the_log(monkeypatch
 
 @pytest.mark.served
 def test_decisions_are_written_although_the_process_is_stopped_at_once(ollama):
-    running = Served(new_data_dir(), environment={"OLLAMA_BASE_URL": ollama.url}).start()
+    environment = {"OLLAMA_BASE_URL": ollama.url, "INGESTION_CONCURRENCY": "0"}
+    running = Served(new_data_dir(), environment=environment).start()
     try:
         told = running.http().post("/v1/chat/completions", json=HELLO).headers["x-moe-decision"]
     finally:

@@ -156,6 +156,8 @@ def test_all_of_it_is_told_in_words_and_not_by_a_traceback(tmp_path):
         ("QUEUE_TIMEOUT", 0, "moe_site.E003"),
         ("MAX_BODY_BYTES", -1, "moe_site.E003"),
         ("QUEUE_LIMIT", -1, "moe_site.E010"),
+        ("USAGE_SUMS_RETENTION_DAYS", 1, "moe_site.W017"),
+        ("USAGE_SUMS_RETENTION_DAYS", 30, "moe_site.W017"),
         ("REDIS_URL", "localhost:6379", "moe_site.E013"),
         ("REDIS_URL", "redis://", "moe_site.E013"),
         ("REDIS_URL", "redis://host:many", "moe_site.E013"),
@@ -182,6 +184,12 @@ def test_each_mistake_is_found_and_the_variable_named(settings, name, value, num
     setattr(settings, name, value)
     assert ids() == {number}
     assert name in told(number)
+
+
+@pytest.mark.parametrize("days", [0, 31])
+def test_sums_that_last_as_long_as_any_month_are_right(settings, days):
+    settings.USAGE_SUMS_RETENTION_DAYS = days
+    assert ids() == set()
 
 
 @pytest.mark.parametrize(
@@ -272,8 +280,12 @@ def test_check_deploy_is_clean_behind_tls(tmp_path):
     assert deployed(tmp_path, BEHIND_TLS="true", TRUSTED_PROXIES="127.0.0.1") == ([], 0)
 
 
-def test_without_tls_it_says_one_thing_that_says_it_all(tmp_path):
-    assert deployed(tmp_path) == (["moe_site.W003"], 0)
+def test_check_deploy_is_clean_as_installed(tmp_path):
+    assert deployed(tmp_path) == ([], 0)
+
+
+def test_reached_from_elsewhere_without_tls_it_says_one_thing_that_says_it_all(tmp_path):
+    assert deployed(tmp_path, ALLOWED_HOSTS="localhost,[::1],moe.example.org") == (["moe_site.W003"], 0)
 
 
 def test_tls_without_hsts_says_so(settings):

@@ -95,16 +95,16 @@ def test_with_everything_down_each_says_so(settings, monkeypatch, capsys):
     assert PASSWORD not in json.dumps(found)
 
 
-def test_people_get_lines_with_advice(tmp_path):
+def told_people(folder, **variables):
+    """Run the command as people do, on an installation with those variables; return how it ended."""
     environment = {
         "PATH": os.environ["PATH"],
-        "MOE_ENV_FILE": str(tmp_path / "no.env"),
-        "MOE_DATA_DIR": str(tmp_path / "data"),
-        "DATABASE_URL": f"postgres://moe:canary@127.0.0.1:{free_port()}/moe",
-        "QUEUE_LIMIT": "many",
+        "MOE_ENV_FILE": str(folder / "no.env"),
+        "MOE_DATA_DIR": str(folder / "data"),
+        **variables,
     }
     command = [sys.executable, "manage.py", "doctor"]
-    done = subprocess.run(
+    return subprocess.run(
         command,
         cwd=Path(__file__).resolve().parents[2],
         env=environment,
@@ -112,11 +112,24 @@ def test_people_get_lines_with_advice(tmp_path):
         text=True,
         check=False,
     )
+
+
+def test_people_get_lines_with_advice(tmp_path):
+    address = f"postgres://moe:canary@127.0.0.1:{free_port()}/moe"
+    done = told_people(tmp_path, DATABASE_URL=address, QUEUE_LIMIT="many")
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     assert "canary" not in done.stdout + done.stderr
     assert "moe_site.E008" in done.stdout
     assert "→ Start it" in done.stdout
+
+
+def test_a_database_whose_address_cannot_be_read_is_told_of_in_words(tmp_path):
+    done = told_people(tmp_path, DATABASE_URL="//moe:canary@db/moe")
+    assert done.returncode == 1
+    assert "moe_site.E009" in done.stdout
+    assert "NotImplementedError" not in done.stdout
+    assert done.stderr == ""  # where django-environ's own warning would show the password
 
 
 def test_what_others_could_read_is_closed_and_only_that(data_directory):
@@ -320,6 +333,13 @@ def test_a_port_that_is_free_and_one_that_is_not_ours():
     assert levels(machine.port(free_port())) == [Level.OK]
     with answering(response("200 OK", b"<html>", **{"Content-Type": "text/html"})) as url:
         assert levels(machine.port(int(url.rpartition(":")[2]))) == [Level.WARNING]
+
+
+def test_a_port_where_nobody_takes_what_is_asked(monkeypatch):
+    monkeypatch.setattr(machine, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # as where every worker has ended
+        (found,) = machine.port(silent.getsockname()[1])
+    assert (found.level, "does not answer within 0.2 s" in found.message) == (Level.ERROR, True)
 
 
 # --- what runs beside ------------------------------------------------------------------------------------------

@@ -237,42 +237,35 @@ def _alive(served):
         return False
 
 
-class TestItsOwnInstallation:
-    """Starts and kills an installation of its own."""
+def test_kill_9_of_everything_and_of_the_database_loses_nothing_and_sigterm_leaves_nothing():
+    running = Served(new_data_dir(), environment={"EMBEDDED_MODELS": "on"}).start()
+    key, password = running.api_key, running.admin_password
+    running.kill()
+    assert eventually(lambda: not running.processes()), running.processes()
+    running.start()
+    try:
+        assert key == running.api_key, "a second start shows no new key"
+        assert password == running.admin_password
+        assert ask(running.client(), "Hi", max_tokens=2).usage.completion_tokens >= 1
+        another = _second_start(running)
+        assert another.returncode != 0
+        assert "already runs" in another.stderr
 
-    def test_kill_9_recovers_the_same_data_and_sigterm_leaves_nothing(self):
-        running = Served(new_data_dir(), environment={"EMBEDDED_MODELS": "on"}).start()
-        key, password = running.api_key, running.admin_password
-        running.kill()
-        assert eventually(lambda: not running.processes()), running.processes()
-        running.start()
-        try:
-            assert key == running.api_key, "a second start shows no new key"
-            assert password == running.admin_password
-            assert ask(running.client(), "Hi", max_tokens=2).usage.completion_tokens >= 1
-            another = self._second_start(running)
-            assert another.returncode != 0
-            assert "already runs" in another.stderr
-        finally:
-            assert running.stop() == 0
-        assert running.processes() == []
+        postmaster = int((running.data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0])
+        subprocess.run(["kill", "-9", str(postmaster)], check=True)
+        # Chats go on from memory while it restarts; keys and rules are read again afterwards.
+        assert ask(running.client(), "Hi", max_tokens=1).choices
+        assert eventually(lambda: _database_ok(running), 30)
+        key = running.manage("create_api_key", "after").splitlines()[-1]
+        assert eventually(lambda: _accepted(running, key), 5)
+    finally:
+        assert running.stop() == 0
+    assert running.processes() == []
 
-    def _second_start(self, running):
-        command = [sys.executable, "manage.py", "serve", "--port", "0"]
-        return subprocess.run(command, cwd=ROOT, env=running.environment, capture_output=True, text=True, timeout=60)
 
-    def test_kill_9_of_the_database_is_survived(self):
-        running = Served(new_data_dir(), environment={"EMBEDDED_MODELS": "on"}).start()
-        try:
-            postmaster = int((running.data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0])
-            subprocess.run(["kill", "-9", str(postmaster)], check=True)
-            # Chats go on from memory while it restarts; keys and rules are read again afterwards.
-            assert ask(running.client(), "Hi", max_tokens=1).choices
-            assert eventually(lambda: _database_ok(running), 30)
-            key = running.manage("create_api_key", "after").splitlines()[-1]
-            assert eventually(lambda: _accepted(running, key), 5)
-        finally:
-            assert running.stop() == 0
+def _second_start(running):
+    command = [sys.executable, "manage.py", "serve", "--port", "0"]
+    return subprocess.run(command, cwd=ROOT, env=running.environment, capture_output=True, text=True, timeout=60)
 
 
 def _database_ok(running):
@@ -351,7 +344,7 @@ def test_another_postgresql_and_several_workers():
         try:
             assert not (running.data_dir / "postgres").exists()
             # Anonymous clients are let in on loopback; a change reaches every worker within two seconds.
-            running.manage("shell", "-c", "from routing.models import Expert; Expert.objects.all().delete()")
+            running.shell("from routing.models import Expert; Expert.objects.all().delete()")
             time.sleep(2)
             seen = {_models_seen(running) for _ in range(30)}
             # What is left needs no expert.

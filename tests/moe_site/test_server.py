@@ -18,7 +18,7 @@ LIMIT = 1_000_000
 @pytest.fixture(scope="module")
 def narrow():
     """An installation that takes bodies of a million bytes."""
-    limits = {"MAX_BODY_BYTES": str(LIMIT), "BODY_TIMEOUT_SECONDS": "1"}
+    limits = {"MAX_BODY_BYTES": str(LIMIT), "BODY_TIMEOUT_SECONDS": "1", "INGESTION_CONCURRENCY": "0"}
     running = Served(new_data_dir(), environment=limits).start()
     yield running
     running.stop()
@@ -47,7 +47,7 @@ def test_one_that_is_announced_is_refused_before_anything_of_it_comes(narrow):
         answer = spoken(narrow, head(narrow, f"Content-Length: {10**12}", "X-Request-ID: mine", path=path))
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b'"code":"request_too_large"' in answer
-        assert b"X-Request-Id: mine" in answer
+        assert b"X-Request-ID: mine" in answer
     assert time.monotonic() - started < 10
 
 
@@ -165,6 +165,28 @@ def test_a_websocket_is_a_request_like_any_other(narrow):
     assert answer.startswith(b"HTTP/1.1 200 ")
     output = narrow.output()
     assert "Traceback" not in output, output[output.index("Traceback") :][:3000]
+
+
+def test_headers_are_spelled_as_they_are_documented(narrow):
+    key = narrow.new_key("hurried", "--rpm", "1")
+    asked = head(narrow, f"Authorization: Bearer {key}", "X-Request-ID: mine", path="/v1/models")
+    answer = spoken(narrow, asked.replace(b"POST", b"GET"), until=b"}")
+    assert answer.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+    lines = answer.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    for line in (b"X-Request-ID: mine", b"x-ratelimit-remaining-requests: 0", b"Content-Type: application/json"):
+        assert line in lines
+
+
+def test_strange_hosts_are_refused_in_one_line(narrow):
+    for path in ("/v1/models", "/admin/"):
+        assert httpx.get(narrow.url + path, headers={"Host": "strange.example"}).status_code == 400
+    output = narrow.output()
+    assert "Invalid HTTP_HOST header: 'strange.example'" in output
+    assert "Traceback" not in output, output[output.index("Traceback") :][:3000]
+
+
+def test_a_start_is_quiet(narrow):
+    assert "twisted" not in narrow.output()
 
 
 def test_every_answer_forbids_guessing_what_it_is(narrow):

@@ -189,9 +189,7 @@ def test_list_actions_load_and_unload(admin, ollama):
 
 
 def test_whoever_may_only_look_is_offered_nothing(served_ollama, state, ollama):
-    served_ollama.manage(
-        "shell",
-        "-c",
+    served_ollama.shell(
         "from django.contrib.auth.models import Permission, User;"
         "user, _ = User.objects.get_or_create(username='looker', is_staff=True);"
         "user.set_password('look'); user.save();"

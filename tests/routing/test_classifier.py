@@ -4,7 +4,6 @@ import hashlib
 
 import numpy as np
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from routing.classifier import measures, training
 from routing.classifier.lexicon import GROUPS, group_counts
@@ -66,6 +65,8 @@ def test_probabilities_are_probabilities(trained):
 
 
 def test_terms_count_as_scikit_learn_counts_them(trained):
+    from sklearn.feature_extraction.text import TfidfVectorizer  # takes seconds, also of those who only collect tests
+
     terms = trained.classifier.quick.words
     vectorizer = TfidfVectorizer(analyzer=list, sublinear_tf=True, vocabulary=dict(terms.index))
     vectorizer.idf_ = terms.idf

@@ -13,6 +13,8 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from routing import journal as module
+from routing import sweeping
+from routing import writing as loop
 from routing.journal import Journal, records_flush, records_sweep, write_journal
 from routing.models import DecisionRecord, Expert, RoutingRule, RuleUse
 
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def journal(monkeypatch):
     fresh = Journal()
     monkeypatch.setattr(module, "journal", fresh)
-    monkeypatch.setattr(module, "WRITE_SECONDS", 0.05)
+    monkeypatch.setattr(loop, "WRITE_SECONDS", 0.05)
     return fresh
 
 
@@ -82,7 +84,7 @@ async def test_what_is_noted_is_soon_in_the_database(journal):
 
 
 async def test_what_is_noted_last_is_written_when_the_process_ends(journal, monkeypatch):
-    monkeypatch.setattr(module, "WRITE_SECONDS", 60)
+    monkeypatch.setattr(loop, "WRITE_SECONDS", 60)
     rule = await asked(make_rule)
     async with writing() as task:
         journal.note(record())
@@ -97,7 +99,7 @@ async def test_what_is_noted_last_is_written_when_the_process_ends(journal, monk
 async def test_the_end_of_the_process_does_not_wait_long_for_the_database(journal, monkeypatch, caplog):
     gate = threading.Event()
     monkeypatch.setattr(module, "records_flush", lambda: gate.wait(10))
-    monkeypatch.setattr(module, "LAST_WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(loop, "LAST_WRITE_SECONDS", 0.2)
     async with writing() as task:
         journal.note(record())
         task.cancel()
@@ -290,7 +292,7 @@ def aged(*days):
 
 def test_what_is_older_than_it_is_kept_is_deleted_in_small_batches(settings, monkeypatch):
     settings.DECISION_RETENTION_DAYS = 7
-    monkeypatch.setattr(module, "SWEEP_BATCH", 2)
+    monkeypatch.setattr(sweeping, "SWEEP_BATCH", 2)
     aged(0, 6.9, 7.1, 30, 400)
     assert [records_sweep(), records_sweep(), records_sweep()] == [2, 1, 0]
     assert DecisionRecord.objects.count() == 2
@@ -306,7 +308,8 @@ def test_nought_keeps_for_ever(settings, days, left):
 
 async def test_the_background_deletes_what_is_old(settings, monkeypatch):
     settings.DECISION_RETENTION_DAYS = 7
-    monkeypatch.setattr(module, "SWEEP_BATCH", 1)
+    for each in (sweeping, loop):
+        monkeypatch.setattr(each, "SWEEP_BATCH", 1)
     await database_sync_to_async(aged)(0, 8, 9, 10)
     async with writing():
         assert await stored(1)

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from routing import classifying, evaluation, versions
 from routing.catalog import load
+from routing.conversations import Held
 from routing.evaluation import classifying_of
 from routing.journal import records_sweep
 from routing.learning import noticing, proposing
@@ -16,7 +17,7 @@ from routing.learning.feedback import feedback_give
 from routing.learning.kinds import SEVERAL, grouped
 from routing.learning.proposing import NotDecided, changes_propose, proposal_accept, proposal_dismiss
 from routing.models import DecisionRecord, Expert, Feedback, ModelServer, Proposal, Replica, RouteExample, RoutingRule
-from routing.router import Held, Router
+from routing.router import Router
 from routing.versions import version_train
 from tests.requests import chat_request
 from tests.routing.test_classifier import TOPICS, examples

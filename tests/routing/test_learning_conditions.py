@@ -4,8 +4,9 @@ import datetime as dt
 
 import pytest
 
-from routing import features, rules
+from routing import features
 from routing.features import Asker
+from routing.judging import judge
 from routing.keywords import Words
 from routing.learning.conditions import FENCE, Condition, describing, terms
 from tests.requests import chat_request
@@ -31,7 +32,7 @@ def best(prompts, others=OTHERS):
 def fits(condition, prompt):
     rule = condition.rule(id=1, name="r", priority=1, expert="x")
     seen = features.extract(chat_request(messages=[{"role": "user", "content": prompt}]))
-    return rules.judge(rule, seen, Asker(), {}, "auto", dt.datetime.now(dt.UTC)).fits
+    return judge(rule, seen, Asker(), {}, "auto", dt.datetime.now(dt.UTC)).fits
 
 
 # What is found

@@ -11,7 +11,7 @@ from django.db import connection
 from gateway.auth import keys
 from gateway.models import ApiKey
 from routing.catalog import catalog
-from routing.live import follow_changes
+from routing.live import LiveSnapshot, follow_changes
 from routing.models import Expert, RoutingRule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,6 +75,15 @@ async def test_a_lost_connection_is_made_again_and_what_was_missed_is_caught_up(
         )
         await database_sync_to_async(make_expert)()
         assert await visible(lambda: "code" in catalog.get().experts)
+
+
+def test_every_table_that_is_kept_in_memory_tells_of_its_changes():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'moe_notify'")
+        telling = {table for (table,) in cursor.fetchall()}
+    watched = frozenset[str]().union(*(snapshot.tables for snapshot in LiveSnapshot.registry))
+    assert watched
+    assert watched <= telling
 
 
 def test_in_the_process_that_saved_the_next_reading_is_new():

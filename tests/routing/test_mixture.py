@@ -17,7 +17,8 @@ from routing.exceptions import UpstreamFailed
 from routing.mixture.mixing import answering
 from routing.mixture.parts import Parts
 from routing.mixture.plan import Plan
-from routing.pool import Attempt, Pool, PromptCut
+from routing.pool import Pool, PromptCut
+from routing.trial import Attempt
 from tests.requests import chat_request, tool
 from tests.scripted import Reply, Residency, ScriptedModel, ScriptedServer
 

@@ -7,8 +7,8 @@ import pytest
 from routing.backends.protocol import ServerAddress, ServerKind
 from routing.catalog import Catalog, Expert, Mixing, Mode, Profile, Replica
 from routing.decision import Candidate, Decision
+from routing.judging import Outcome
 from routing.mixture.plan import alone, planned
-from routing.rules import Outcome
 from tests.requests import HELLO, chat_request, tool, tool_turn
 
 TOLD = {"role": "tool", "content": "7", "tool_call_id": "1"}

@@ -23,8 +23,9 @@ from routing.exceptions import (
     UpstreamFailed,
     UpstreamTimedOut,
 )
-from routing.pool import Attempt, Pool
+from routing.pool import Pool
 from routing.residency import FRESH_SECONDS
+from routing.trial import Attempt
 from tests.requests import chat_request
 from tests.scripted import Reply, Residency, ScriptedModel, ScriptedServer
 

@@ -24,9 +24,9 @@ DELETE = "from routing.models import RouterProgram; RouterProgram.objects.all().
 
 @pytest.fixture
 def activated(served):
-    served.manage("shell", "-c", ACTIVATE)
+    served.shell(ACTIVATE)
     yield served
-    served.manage("shell", "-c", DELETE)
+    served.shell(DELETE)
 
 
 def test_it_names_an_expert_there_is_or_abstains(activated):

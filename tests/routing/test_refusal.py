@@ -5,8 +5,8 @@ import json
 import httpx
 import pytest
 
-from routing.backends.client import refusal
 from routing.backends.protocol import ServerAddress, ServerKind
+from routing.backends.refusal import refusal
 from routing.exceptions import (
     BadRequest,
     ContextLengthExceeded,

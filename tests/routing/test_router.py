@@ -14,7 +14,7 @@ from routing.classifying import Opinion
 from routing.decision import Decision, Outlook
 from routing.exceptions import BadRequest, EndpointError, ModelNotFound, Unavailable
 from routing.features import Asker
-from routing.named import decide_embedding, to_fill_in
+from routing.named import decide_embedding, no_embedder, no_model, to_fill_in
 from routing.preparing import prepare, without_images
 from routing.router import Router
 from routing.rules import Rule
@@ -150,6 +150,12 @@ async def test_an_unknown_name_is_not_found_and_says_where_to_look(name):
     error = caught.value
     assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
     assert f"'{name}'" in error.message
+
+
+@pytest.mark.parametrize("refusal", [no_model, no_embedder])
+def test_who_may_not_ask_for_auto_is_not_told_to(refusal):
+    assert "'auto'" in refusal("gpt-4o").message.partition("does not exist")[2]
+    assert "'auto'" not in refusal("auto").message.partition("does not exist")[2]
 
 
 @pytest.mark.parametrize(

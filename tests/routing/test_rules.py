@@ -6,8 +6,9 @@ import pytest
 from routing.applying import apply_to
 from routing.backends.protocol import ChatRequest
 from routing.features import Asker, Features
+from routing.judging import judge, judge_all
 from routing.keywords import wildcard_fits
-from routing.rules import Rule, judge, judge_all
+from routing.rules import Rule
 from tests.requests import chat_request
 
 SUNDAY_NOON = dt.datetime(2026, 11, 22, 12, 0)

@@ -1,7 +1,8 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from gateway.management.keynames import duration, key_beginning
 from routing.exceptions import EndpointError
@@ -24,11 +25,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         key, overlap = key_beginning(options["prefix"]), options["overlap"]
-        former = key.prefix
+        former, older = key.prefix, key.previous_prefix if _is_to_come(key.previous_until) else ""
         try:
             text = key.rotate(overlap)
         except EndpointError as error:
             raise CommandError(error.message) from error
         until = f"until {key.previous_until:%Y-%m-%d %H:%M %Z}" if key.previous_until else "no longer"
-        self.stderr.write(f"The key of {key.name} has a new text; {former}… works {until}.")
+        ended = f" {older}…, the one before that, works no longer." if older else ""
+        self.stderr.write(f"The key of {key.name} has a new text; {former}… works {until}.{ended}")
         self.stdout.write(text)
+
+
+def _is_to_come(end: datetime | None) -> bool:
+    return end is not None and end > timezone.now()

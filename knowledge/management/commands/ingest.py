@@ -12,12 +12,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from knowledge.blocks import BlockKind
 from knowledge.collections import collection_create
-from knowledge.documents import Incoming, document_receive, page_receive, sitemap_receive
 from knowledge.files import Found, FoundFile, NothingThere, find
 from knowledge.foreground import FAILED, HOLD_SECONDS, Errand, Foreground, Listener
 from knowledge.management.display import IngestionDisplay
 from knowledge.models import Collection, IngestionJob
 from knowledge.parsing import ParseFailed, shared_parsers
+from knowledge.receiving import Incoming, document_receive, page_receive, sitemap_receive
 from knowledge.revisions import Received
 from knowledge.threads import in_thread
 from routing.exceptions import EndpointError

@@ -38,7 +38,10 @@ class Command(BaseCommand):
             self.stdout.write(found.sentence)
 
     def _list(self) -> None:
-        for source in WatchedSource.objects.select_related("collection"):
+        sources = WatchedSource.objects.select_related("collection")
+        if not sources:
+            self.stdout.write("No source is watched. Add one in admin (Watched sources).")
+        for source in sources:
             state = "off" if not source.enabled else source.error or source.outcome or "not looked at yet"
             self.stdout.write(f"{source.pk}  {source.kind}  {source.location}  → {source.collection.slug}: {state}")
 

@@ -40,7 +40,7 @@ class Command(BaseCommand):
         else:
             for finding in found:
                 self._write(finding)
-            self.stdout.write(f"\n{errors} errors, {warnings} warnings.")
+            self.stdout.write(f"\n{_counted(errors, 'error')}, {_counted(warnings, 'warning')}.")
         self.stdout.flush()
         if errors:
             sys.exit(1)
@@ -52,3 +52,7 @@ class Command(BaseCommand):
         self.stdout.write(redacted(f"{level} {finding.about:<{WIDTH}} {finding.message}{told}"))
         if finding.advice:
             self.stdout.write(redacted(f"{'':9}{'':{WIDTH}} → {finding.advice}"))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -52,21 +51,6 @@ class MultilingualEmbedder:
         is not read. Raises EmbedderUnavailable.
         """
         return self._loaded().embed(text, self.max_tokens)
-
-    def embed_many(self, texts: Sequence[str]) -> Floats:
-        """Return the vectors of many texts, shape (n, 384), each equal to what `embed` returns for it.
-
-        Raises EmbedderUnavailable, and TypeError for a single string.
-        """
-        if isinstance(texts, str):  # a sequence of strings too, of one character each
-            raise TypeError("texts must be a list of strings, not one string")
-        engine = self._loaded()
-        import numpy as np
-
-        vectors = np.empty((len(texts), self.dimensions), np.float32)
-        for row, text in enumerate(texts):
-            vectors[row] = engine.embed(text, self.max_tokens)
-        return vectors
 
     def embed_passage(self, text: str) -> Floats:
         """Return the vector of a passage that may answer a question, as `embed` does; 510 tokens of it are read.
