@@ -76,10 +76,12 @@ class Door(HttpConsumer):
         await super().start(status, self.entry.headers() | dict(headers) if self.entry else headers)
 
     async def send_body(self, body: bytes, *, more_body: bool = False) -> None:
-        # Before its last byte, so that a client that asks again on it finds its seat free.
-        if self.entry and not more_body:
-            await self.entry.leave()
-        await super().send_body(body, more_body=more_body)
+        try:
+            # Before its last byte, so that a client that asks again on it finds its seat free.
+            if self.entry and not more_body:
+                await self.entry.leave()
+        finally:  # an answer that is complete goes out, also where the server stops just now
+            await super().send_body(body, more_body=more_body)
 
     def asker(self, caller: Caller) -> Asker:
         return asker_of(caller, self.headers)

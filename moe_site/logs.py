@@ -45,7 +45,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(
             r"(?i)(?<![A-Za-z0-9])(authorization|cookie|session_?id|csrf_?token|password|passwd|pwd|secret(?:_key)?|"
             r"(?:api|access|auth|refresh)[_-]?(?:key|token)|token|signature|sig)"
-            r"([\"']?\s*[=:]\s*[\"']?)(?!\[hidden\]|(?:true|false)\b)[^\s\"',;&)}]{4,}"
+            r"([\"']?\s*[=:]\s*[\"']?)(?!\[hidden\]|(?:true|false)[.:]?(?:[\s\"',;&)}]|\Z))[^\s\"',;&)}]{4,}"
         ),
         rf"\1\2{HIDDEN}",
     ),

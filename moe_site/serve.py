@@ -27,7 +27,7 @@ from moe_site.checks import database
 from moe_site.checks.exposure import start_warnings
 from moe_site.embedded import llama
 from moe_site.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, embedded_postgres
-from routing.metrics import FOLDER_VARIABLE, folder_empty, folder_of, process_forget
+from routing.metrics import FOLDER_VARIABLE, folder_empty, folder_make, folder_of, process_forget
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Child:
         figures: Path | None = None,
     ) -> None:
         self.name = name
-        self.command = ["env", f"{FOLDER_VARIABLE}={figures}", *command] if figures else command
+        self.command = command
         self._log = log
         self._pass_fds = pass_fds
         self._figures = figures
@@ -66,9 +66,13 @@ class Child:
         self._not_before = 0.0
 
     def start(self) -> None:
+        command = self.command
+        # The folder may be gone: systemd removes what users have in memory when they log out (RemoveIPC).
+        if self._figures and folder_make(self._figures):
+            command = ["env", f"{FOLDER_VARIABLE}={self._figures}", *command]
         with self._output() as output:
             self._process = subprocess.Popen(
-                self.command,
+                command,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT if self._log else None,

@@ -7,6 +7,7 @@ that folder, and whoever is asked adds up those of all (gateway/metrics.py).
 import hashlib
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from django.conf import settings
@@ -96,15 +97,23 @@ def folder_of(data_dir: Path, *, memory: Path = MEMORY) -> Path:
     name = hashlib.sha256(bytes(data_dir.resolve())).hexdigest()[:16]
     folder = memory / f"moe-figures-{name}"
     try:
-        if shutil.disk_usage(memory).free < MEMORY_BYTES:
-            return data_dir / "figures"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        has_room = shutil.disk_usage(memory).free >= MEMORY_BYTES
+    except OSError:
+        has_room = False
+    return folder if has_room and folder_make(folder) else data_dir / "figures"
+
+
+def folder_make(folder: Path) -> bool:
+    """Make ``folder`` where it is missing, and tell whether it is there and ours.
+
+    In memory everybody may write beside it: somebody else's folder, or a link to one, is not ours to write to.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
     except OSError:
-        return data_dir / "figures"
-    # Everybody may write beside it: somebody else's folder, or a link to one, is not ours to empty.
-    is_ours = folder.is_dir() and not folder.is_symlink() and found.st_uid == os.geteuid()
-    return folder if is_ours else data_dir / "figures"
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def folder_empty(folder: Path) -> None:

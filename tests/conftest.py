@@ -55,6 +55,7 @@ def pytest_collection() -> Iterator[Any]:
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)  # as the product's workers do, see moe_site/worker.py
         gc.enable()
 
 

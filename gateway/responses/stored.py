@@ -163,7 +163,8 @@ async def response_store(
 async def _saved(row: Exchange) -> None:
     """Insert ``row`` in time. Raises TimeoutError, after which it is never there, and django.db.Error.
 
-    Nor is it when this is cancelled: the client has left, or is told that the answer failed as the server stops.
+    Nor is it when this is cancelled, unless it is being committed just then: the client has left, or is told that the
+    answer failed as the server stops.
     Threads cannot be cancelled: whoever of this and the thread takes ``word`` first has the last word. The thread takes
     it when all is done but to commit, which is then waited for, however long that takes.
     """

@@ -259,8 +259,8 @@ def _allowed(tools: Tools, choice: Json) -> Tools:
     if not isinstance(listed, list) or mode not in ("auto", "required"):
         raise invalid("tool_choice", "'tool_choice' must have 'tools', a list, and the mode auto or required.")
     allowed = [one for one in listed if isinstance(one, dict)]
-    names = {_called(one) for one in allowed}
-    spaces = {one.get("name") for one in allowed if one.get("type") == NAMESPACE}
+    spaces = [one.get("name") for one in allowed if one.get("type") == NAMESPACE]
+    names = {_called(one) for one in allowed if one.get("type") != NAMESPACE}
     names |= {called for called, (space, _) in tools.spaced.items() if space in spaces}
     searches = any(one.get("type") == FILE_SEARCH for one in allowed)
     narrowed = replace(

@@ -40,6 +40,7 @@ class Endpoint:
         self.server = server
         self.application = AccessLog(routes)
         self._patch = monkeypatch
+        self.connections = []
         monkeypatch.setattr(keys, "_value", {})
         monkeypatch.setattr(guards, "_value", Guards.of(()))
         monkeypatch.setattr(active, "_value", Active(problem="none"))
@@ -66,6 +67,7 @@ class Endpoint:
             "headers": sent,
             "client": ("127.0.0.1", 50000),
         }
+        self.connections.append(connection)
         running = asyncio.create_task(self._answered(connection))
         if leave_when:
             await asyncio.to_thread(self.server.wait_for_work, leave_when)

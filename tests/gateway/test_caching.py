@@ -484,6 +484,28 @@ class TestALimitedKey:
         answers = await asyncio.gather(*(desk.send(key=key, max_tokens=500) for _ in range(5)))
         assert sorted(answer.cache for answer in answers) == ["hit"] * 4 + ["miss"]
 
+    async def test_that_finds_no_room_leaves_nobody_waiting(self, desk, limited):
+        key = limited(tokens_per_minute=599)
+        refused = await asyncio.gather(*(desk.send(key=key, max_tokens=600) for _ in range(6)))
+        assert [answer.status for answer in refused] == [429] * 6
+        assert (await desk.send(key=key, max_tokens=500)).cache == "miss"
+        assert desk.asked == 1
+
+    async def test_whose_equal_request_is_broken_off_goes_on_with_its_own(self, desk, limited):
+        desk.says("Too late.", first_delay=30)
+        desk.says("The team lead.")
+        key = limited(tokens_per_minute=10_000, tokens_per_day=10_000)
+        leading = asyncio.create_task(desk.send(key=key))
+        await asyncio.to_thread(desk.server.wait_for_work, "/api/chat")
+        following = asyncio.create_task(desk.send(key=key))
+        await asyncio.sleep(0)
+        leading.cancel()
+        answer = await following
+        assert (answer.cache, answer.content, desk.asked) == ("miss", "The team lead.", 2)
+        spent = sum(one.prompt_tokens + one.completion_tokens for one in desk.usage)
+        again = await desk.send(key=key)
+        assert int(again.headers["x-ratelimit-remaining-tokens"]) == 10_000 - spent
+
     async def test_is_held_to_its_requests_all_the_same(self, desk, limited):
         key = limited(requests_per_minute=2)
         answers = [await desk.send(key=key) for _ in range(3)]

@@ -18,6 +18,7 @@ class Connection:
         for number, piece in enumerate(pieces, start=1):
             self.incoming.put_nowait({"type": "http.request", "body": piece, "more_body": number < len(pieces)})
         self.sent: list[dict[str, object]] = []
+        self.begun = asyncio.Event()
         self.scope = {"type": "http", "method": method, "path": "/", "headers": [(b"x-request-id", b"abc")]}
 
     def leave(self) -> None:
@@ -25,6 +26,7 @@ class Connection:
 
     async def send(self, message: dict[str, object]) -> None:
         self.sent.append(message)
+        self.begun.set()
 
     async def run(self, consumer: type[HttpConsumer]) -> None:
         async with asyncio.timeout(5):

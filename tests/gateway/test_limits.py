@@ -26,6 +26,7 @@ from routing.catalog import Expert, catalog
 from routing.pool import close_shared_pool
 from tests.gateway.observed import CHAT, MODEL, Endpoint, header
 from tests.gateway.observed import model_server as model_server
+from tests.gateway.redisserver import RedisServer
 from tests.scripted import Reply, ScriptedModel
 
 CROWD = 200
@@ -253,6 +254,26 @@ async def test_a_view_that_comes_in_after_its_client_left_takes_nothing():
     other.leave()
     Stay().come_in(entry.entry_of([policy]))
     shared_limiter.cache_clear()
+
+
+async def test_an_answer_that_is_complete_goes_out_though_the_server_stops_while_it_is_settled(
+    door, settings, tmp_path
+):
+    with RedisServer(tmp_path) as redis:
+        settings.REDIS_URL = redis.url
+        key = door.key(tokens_per_minute=10_000)
+        door.endpoint.server.default_reply = Reply(content="Hi.", first_delay=0.3)
+        asking = asyncio.create_task(door.ask(key))
+        await asyncio.to_thread(door.endpoint.server.wait_for_work, "/api/chat")
+        redis.pause()  # settling takes as long as Redis may take to answer
+        answer = door.endpoint.connections[-1]
+        await answer.begun.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        redis.resume()
+        await shared_limiter().aclose()
+    assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Hi."
+    assert answer.complete
 
 
 class TestWhatIsTold:

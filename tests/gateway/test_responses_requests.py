@@ -237,6 +237,17 @@ class TestTools:
         chat = read(tools=[FUNCTION, AGENTS], tool_choice=allowed(named)).chat
         assert [tool["function"]["name"] for tool in chat.tools] == names
 
+    def test_a_namespace_that_is_allowed_does_not_allow_a_function_of_the_same_name(self):
+        chat = read(
+            tools=[FUNCTION | {"name": "agents"}, AGENTS], tool_choice=allowed({"type": "namespace", "name": "agents"})
+        ).chat
+        assert [tool["function"]["name"] for tool in chat.tools] == ["agents__spawn", "agents__apply_patch"]
+
+    @pytest.mark.parametrize("name", [None, [], {}, 1])
+    def test_a_namespace_without_a_name_allows_nothing(self, name):
+        error = refused(tools=[FUNCTION, AGENTS], tool_choice=allowed({"type": "namespace", "name": name}))
+        assert error.param == "tool_choice"
+
     def test_calls_and_outputs_tell_their_namespace(self):
         call = CALL | {"name": "spawn", "namespace": "agents"}
         asked = read(input=[USER, call, OUTPUT | {"namespace": "agents"}], tools=[AGENTS])

@@ -172,6 +172,7 @@ def test_a_request_seen_further_in_is_the_same_one():
         ("/sources/eyJjIjoxfQ:1abc:sig-nature/", "/sources/[hidden]/"),
         ("prompt_tokens=1234 first_token=12 model=m", "prompt_tokens=1234 first_token=12 model=m"),
         ("REQUIRE_API_KEY=true, SECRET_KEY=false1", "REQUIRE_API_KEY=true, SECRET_KEY=[hidden]"),
+        ("Set REQUIRE_API_KEY=true. password=true-love-99", "Set REQUIRE_API_KEY=true. password=[hidden]"),
         ("as postgres://user:password@host:5432/name", "as postgres://user:password@host:5432/name"),
         ("http://box:11434/api/chat to a@b", "http://box:11434/api/chat to a@b"),
     ],

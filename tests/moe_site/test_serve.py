@@ -12,6 +12,8 @@ import openai
 import pytest
 
 from moe_site.embedded.postgres import EmbeddedPostgres
+from moe_site.serve import Child
+from routing.metrics import FOLDER_VARIABLE
 from tests.conftest import new_data_dir
 from tests.serving import ROOT, Served
 
@@ -228,6 +230,27 @@ def test_a_killed_model_gives_a_clean_503_and_comes_back(served):
 def test_a_killed_worker_is_replaced(served):
     served.child("moe_site.worker").kill()
     assert eventually(lambda: _alive(served))
+
+
+def test_a_process_finds_the_folder_of_its_figures_again_though_somebody_removed_it(tmp_path):
+    figures = tmp_path / "moe-figures"
+    code = f"import os, pathlib; pathlib.Path(os.environ['{FOLDER_VARIABLE}'], 'counter_1.db').touch()"
+    child = Child("worker 1", [sys.executable, "-c", code], figures=figures)
+    child.start()
+    child.wait_stopped(time.monotonic() + 30)
+    assert (figures / "counter_1.db").exists()
+    assert figures.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_process_keeps_its_figures_to_itself_where_the_folder_is_somebody_elses(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "moe-figures").symlink_to(tmp_path / "theirs")
+    code = f"import os, pathlib; pathlib.Path({str(tmp_path)!r}, os.environ.get('{FOLDER_VARIABLE}', 'alone')).touch()"
+    child = Child("worker 1", [sys.executable, "-c", code], figures=tmp_path / "moe-figures")
+    child.start()
+    child.wait_stopped(time.monotonic() + 30)
+    assert (tmp_path / "alone").exists()
+    assert list((tmp_path / "theirs").iterdir()) == []
 
 
 def _alive(served):

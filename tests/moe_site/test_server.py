@@ -1,12 +1,15 @@
 """What daphne does with requests that are too large or too slow: they are refused before they are there."""
 
+import hashlib
 import socket
 import time
+import zlib
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from knowledge.archive.download import PIECE
 from tests.conftest import new_data_dir
 from tests.serving import Served
 
@@ -85,6 +88,20 @@ def test_one_that_just_fits_is_read(narrow):
 def test_forms_of_people_are_held_to_it_too(narrow):
     answer = httpx.post(f"{narrow.url}/admin/login/", files={"file": ("x", b"x" * LIMIT)})
     assert answer.status_code == 413
+
+
+def test_a_stream_that_is_asked_for_with_head_sends_its_head_alone(narrow):
+    http = narrow.http()
+    text = " ".join(hashlib.sha256(f"{number}".encode()).hexdigest() for number in range(12_000))
+    assert len(zlib.compress(text.encode())) > PIECE, "it comes in several pieces, packed as it is"
+    http.post("/v1/rag/ingest", json={"collection": "long", "documents": [{"content": text}], "wait": 0})
+    key = f"Authorization: Bearer {narrow.api_key}"
+    host = f"Host: {urlsplit(narrow.url).netloc}"
+    asked = f"HEAD /v1/rag/collections/long/archive HTTP/1.1\r\n{host}\r\n{key}\r\n\r\n"
+    after = f"GET /health/live HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n"
+    told, _, rest = spoken(narrow, asked.encode(), after.encode(), until=b'"ok"}').partition(b"\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 200 ")
+    assert rest.startswith(b"HTTP/1.1 200 ")
 
 
 # --- slow requests ---------------------------------------------------------------------------------------------
