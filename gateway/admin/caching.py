@@ -4,7 +4,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -53,7 +53,9 @@ class CachedAnswerAdmin(ReadOnly):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedAnswer]:
-        return super().get_queryset(request).filter(expires_at__gt=timezone.now()).defer("vector")
+        semantic = RoutingProfile.objects.filter(slug=OuterRef("profile"), cache=RoutingProfile.Cache.SEMANTIC)
+        rows: QuerySet[CachedAnswer] = super().get_queryset(request).filter(expires_at__gt=timezone.now())
+        return rows.defer("vector", "answer").annotate(threshold=Subquery(semantic.values("cache_threshold")))
 
     # --- columns
 
@@ -80,8 +82,8 @@ class CachedAnswerAdmin(ReadOnly):
         """Return from which similarity on it answers other questions, by its profile as it is now."""
         if not row.embedder:
             return "no"
-        profile = RoutingProfile.objects.filter(slug=row.profile, cache=RoutingProfile.Cache.SEMANTIC).first()
-        return f"from {profile.cache_threshold:g}" if profile else "not any more"
+        threshold = getattr(row, "threshold", None)
+        return "not any more" if threshold is None else f"from {threshold:g}"
 
     # --- purging
 

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -36,6 +37,11 @@ class ApiKeyForm(PolicyForm):
 
 def _groups() -> list[str]:
     return sorted({*groups_in_use(), *KeyGroup.objects.values_list("name", flat=True)})
+
+
+def _when(at: datetime) -> str:
+    """Return a time as the clock of TIME_ZONE shows it, as the other columns do."""
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M}"
 
 
 class RotationForm(forms.Form):
@@ -90,6 +96,10 @@ class ApiKeyAdmin(PolicyAdmin):
             # For the page that follows in this same request; neither stored nor put in a message or session.
             request.new_key_text = obj.renew()  # type: ignore[attr-defined]
         super().save_model(request, obj, form, change)
+
+    def store(self, obj: ApiKey, form: Any, change: bool) -> None:
+        """Store of a key what was changed and nothing else: meanwhile it may have been revoked or got a new text."""
+        obj.save(update_fields=form.changed_data if change else None)
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         return self._shown_once(request, obj, request.new_key_text)  # type: ignore[attr-defined]
@@ -148,21 +158,21 @@ class ApiKeyAdmin(PolicyAdmin):
 
     @admin.display(description="state")
     def state(self, key: ApiKey) -> str:
-        return key.state if key.revoked_at is None else f"revoked on {key.revoked_at:%Y-%m-%d %H:%M}"
+        return key.state if key.revoked_at is None else f"revoked on {_when(key.revoked_at)}"
 
     @admin.display(description="last used", ordering="use__last_used_at")
     def last_used(self, key: ApiKey) -> str:
         use = getattr(key, "use", None)
         if use is None:
             return "never"
-        return f"{use.last_used_at:%Y-%m-%d %H:%M}" + (f" from {use.last_address}" if use.last_address else "")
+        return _when(use.last_used_at) + (f" from {use.last_address}" if use.last_address else "")
 
     @admin.display(description="text")
     def former_text(self, key: ApiKey) -> SafeString:
         """Tell until when a text from before a rotation works, and lead to the next one."""
         former = ""
         if key.previous_until:
-            former = f"{key.previous_prefix}…, the one before, works until {key.previous_until:%Y-%m-%d %H:%M}. "
+            former = f"{key.previous_prefix}…, the one before, works until {_when(key.previous_until)}. "
         if key.state != "active":
             return format_html("{}", former)
         link = reverse("admin:gateway_apikey_rotate", args=[key.pk])

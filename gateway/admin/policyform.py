@@ -60,9 +60,13 @@ class PolicyAdmin(admin.ModelAdmin):
     formfield_overrides = {TextField: {"widget": forms.Textarea(attrs={"rows": 3, "cols": 60})}}
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
+        self.store(obj, form, change)
         for warning in fitting_nothing(obj):
             self.message_user(request, f"{obj}: {warning}", messages.WARNING)
+
+    def store(self, obj: Any, form: Any, change: bool) -> None:
+        """Write the row."""
+        obj.save()
 
 
 class Suggesting(forms.TextInput):

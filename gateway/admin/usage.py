@@ -285,6 +285,10 @@ class ExchangeAdmin(ReadOnly):
     )
     readonly_fields = ("asked_for", "answered")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # The page of one reads them; a hundred in a list may be gigabytes.
+        return super().get_queryset(request).defer("request", "answer")
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:

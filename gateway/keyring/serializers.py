@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
 from gateway.models import ApiKey
+from gateway.models.keys import LONGEST_OVERLAP
 from gateway.policy import Limits, Scope
 from gateway.ragapi.serializers import ConstantField, StrictSerializer
 
@@ -75,9 +76,16 @@ class KeySerializer(StrictSerializer[ApiKey]):
             "previous_until",
         ]
 
+    def update(self, instance: ApiKey, validated_data: dict[str, Any]) -> ApiKey:
+        """Store what is given and nothing else: meanwhile the key may have been revoked or got a new text."""
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.save(update_fields=list(validated_data))
+        return instance
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Have the row itself say what is wrong with the lines of its policy."""
-        given = {name: attrs[name] for name in (*POLICY, *Limits.__slots__) if name in attrs}
+        """Have the row itself say what is wrong with the lines of its policy, and with its end."""
+        given = {name: attrs[name] for name in (*POLICY, *Limits.__slots__, "expires_at") if name in attrs}
         try:
             ApiKey(**given).clean()
         except ValidationError as error:
@@ -88,4 +96,6 @@ class KeySerializer(StrictSerializer[ApiKey]):
 class RotationSerializer(serializers.Serializer[Any]):
     """How long the former text works beside the new one, in seconds."""
 
-    overlap_seconds = serializers.IntegerField(min_value=0, max_value=30 * 24 * 3600, default=24 * 3600)
+    overlap_seconds = serializers.IntegerField(
+        min_value=0, max_value=int(LONGEST_OVERLAP.total_seconds()), default=24 * 3600
+    )

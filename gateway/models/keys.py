@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -17,6 +18,10 @@ from knowledge.access import Access
 
 KEY_START = "sk-moe-"
 SHOWN_CHARACTERS = len(KEY_START) + 6
+LONGEST_OVERLAP = timedelta(days=30)
+"""For which a former text may work beside a new one."""
+EXPIRY_YEARS = range(2000, 9999)
+"""In any time zone these are times that can be read back from the database; one that cannot would stop all keys."""
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -129,6 +134,12 @@ class ApiKey(Policy):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    def clean(self) -> None:
+        super().clean()
+        if self.expires_at and self.expires_at.year not in EXPIRY_YEARS:
+            words = f"The year must be from {EXPIRY_YEARS[0]} to {EXPIRY_YEARS[-1]}. Leave it empty for no end."
+            raise ValidationError({"expires_at": words})
 
     @property
     def subject(self) -> str:

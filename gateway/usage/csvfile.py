@@ -2,12 +2,16 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a cell begins with that a spreadsheet would carry out: clients choose many of the texts in it."""
+FORMULAS = re.compile(r"(\A|;)(?=[ \"']*[=+\-@＝＋－＠\t\r\n])")
+"""Where a cell begins that a spreadsheet would carry out: clients choose many of the texts in it.
+
+After a semicolon too, by which spreadsheets part cells where the comma is the sign of decimals; full width counts too.
+"""
 
 
 def lines(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
@@ -23,6 +27,4 @@ def lines(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes
 
 def cell(value: Any) -> Any:
     """Return ``value`` as a cell: a text that would be taken for a formula gets an apostrophe in front."""
-    if isinstance(value, str) and value.startswith(FORMULAS):
-        return f"'{value}"
-    return value
+    return FORMULAS.sub(r"\1'", value) if isinstance(value, str) else value

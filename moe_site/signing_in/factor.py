@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice, default_key
@@ -39,23 +40,27 @@ def has_factor(user: User) -> bool:
 
 def enrolment_begin(user: User) -> TOTPDevice:
     """Return the app that ``user`` is setting up, which does not count before a first code confirms it."""
-    device, _ = TOTPDevice.objects.get_or_create(
-        user=user, confirmed=False, defaults={"name": APP, "key": default_key()}
-    )
-    return device
+    # Two pages at once may each make one; from then on all of them show the first, which is the one that is confirmed.
+    begun = _begun(user).first()
+    return begun or TOTPDevice.objects.create(user=user, confirmed=False, name=APP, key=default_key())
+
+
+def _begun(user: User) -> QuerySet[TOTPDevice]:
+    found: QuerySet[TOTPDevice] = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk")
+    return found
 
 
 @transaction.atomic
 def enrolment_confirm(user: User, code: str) -> list[str]:
     """Make the app that showed ``code`` the user's second factor, and return new recovery codes; raises CodeRefused.
 
-    An app from before does not count any more.
+    Any other app does not count any more.
     """
-    device = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False).first()
+    device = _begun(user).select_for_update().first()
     step = device and step_of(code, device.key, now=time.time(), after=device.last_t)
     if device is None or step is None:
         raise CodeRefused("This is not the code the app should show now. Is the clock of that device right?")
-    TOTPDevice.objects.filter(user=user, confirmed=True).delete()
+    TOTPDevice.objects.filter(user=user).exclude(pk=device.pk).delete()
     device.confirmed, device.last_t = True, step
     device.set_last_used_timestamp(commit=False)
     device.save()

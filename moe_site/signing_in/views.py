@@ -49,11 +49,21 @@ class CodeForm(forms.Form):
 # --- signing in ------------------------------------------------------------------------------------------------
 
 
+class PasswordForm(AdminAuthenticationForm):
+    """Refuses names that are longer than any can be before anybody writes down that they failed."""
+
+    def clean(self) -> dict[str, Any]:
+        longest = self.fields["username"].max_length  # type: ignore[attr-defined]
+        if len(self.cleaned_data.get("username", "")) > longest:
+            raise self.get_invalid_login_error()
+        return super().clean()
+
+
 class PasswordStep(LoginView):
     """The admin's login page. Whoever has an authenticator is not logged in before its code was given."""
 
     template_name = "admin/login.html"
-    authentication_form = AdminAuthenticationForm
+    authentication_form = PasswordForm
 
     def form_valid(self, form: Any) -> HttpResponse:
         user = form.get_user()

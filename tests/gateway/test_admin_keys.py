@@ -2,12 +2,14 @@
 
 import html
 import re
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
+from django.db.models.signals import pre_save
 from django.utils import timezone
 
 from gateway.auth import load
@@ -29,6 +31,46 @@ def shown_key(response):
 def told(response):
     """Return what a page says, as text."""
     return html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+@contextmanager
+def revoked_before_it_is_stored():
+    """Have a key revoked by somebody else after a change of it was read and before it is written."""
+
+    def revoke(instance, **_):
+        ApiKey.objects.filter(pk=instance.pk).update(revoked_at=timezone.now())
+
+    pre_save.connect(revoke, sender=ApiKey)
+    try:
+        yield
+    finally:
+        pre_save.disconnect(revoke, sender=ApiKey)
+
+
+class TestChanging:
+    def test_one_that_is_revoked_meanwhile_stays_revoked(self, admin_client):
+        row, _ = ApiKey.objects.issue(name="app")
+        with revoked_before_it_is_stored():
+            admin_client.post(f"{KEYS}{row.pk}/change/", FORM | {"note": "of the blue team"})
+        row.refresh_from_db()
+        assert (row.note, row.state) == ("of the blue team", "revoked")
+
+    def test_times_are_those_of_the_clock_of_its_other_columns(self, admin_client, settings):
+        settings.TIME_ZONE = "Asia/Tokyo"
+        row, _ = ApiKey.objects.issue(name="app")
+        at = datetime(2026, 11, 1, 20, 30, tzinfo=UTC)
+        KeyUse.objects.create(key=row, last_used_at=at)
+        ApiKey.objects.update(revoked_at=at, previous_until=at, previous_prefix="sk-moe-former")
+        page = told(admin_client.get(f"{KEYS}{row.pk}/change/"))
+        assert page.count("2026-11-02 05:30") == 3
+
+    @pytest.mark.parametrize(("zone", "day"), [("America/New_York", "9999-12-31"), ("Asia/Tokyo", "0001-01-01")])
+    def test_an_end_that_the_database_cannot_tell_again_is_refused(self, admin_client, settings, zone, day):
+        settings.TIME_ZONE = zone
+        clock = "23:59:59" if day > "5" else "00:00:00"
+        answer = admin_client.post(f"{KEYS}add/", FORM | {"expires_at_0": day, "expires_at_1": clock})
+        assert "The year must be from 2000 to 9998" in told(answer)
+        assert load() == {}
 
 
 class TestMaking:
@@ -170,6 +212,15 @@ class TestRotating:
         row, _ = ApiKey.objects.issue(name="app", group="staff")
         assert client.get(f"{KEYS}{row.pk}/rotate/").status_code == status
         assert client.get(f"{KEYS}{row.pk}/change/").status_code == 200
+
+    def test_who_may_only_look_revokes_nothing(self, client, django_user_model):
+        clerk = django_user_model.objects.create_user("clerk", is_staff=True)
+        clerk.user_permissions.add(Permission.objects.get(codename="view_apikey"))
+        client.force_login(clerk)
+        row, _ = ApiKey.objects.issue(name="app")
+        client.post(KEYS, {"action": "revoke", "_selected_action": [row.pk]})
+        row.refresh_from_db()
+        assert row.state == "active"
 
     def test_revoking_several(self, admin_client):
         rows = [ApiKey.objects.issue(name=name)[0] for name in "ab"]

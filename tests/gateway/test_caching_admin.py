@@ -64,6 +64,14 @@ def test_it_says_from_which_similarity_on_others_get_it(admin_client):
     assert "not any more" in admin_client.get(reverse(LIST)).content.decode()
 
 
+def test_the_list_asks_the_database_as_often_for_many_answers(admin_client, django_assert_max_num_queries):
+    RoutingProfile.objects.create(slug="close", name="Close", cache="semantic", cache_threshold=0.97)
+    for _ in range(30):
+        kept("Similar?", profile="close", embedder="e5", vector=[1.0, 0.0])
+    with django_assert_max_num_queries(20):
+        assert "from 0.97" in admin_client.get(reverse(LIST)).content.decode()
+
+
 def test_deleting_those_selected_purges_them(admin_client):
     row, other = kept("Who?"), kept("What?")
     sent = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}

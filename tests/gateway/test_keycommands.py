@@ -145,6 +145,12 @@ def test_an_overlap_is_a_duration(overlap):
         manage("rotate_api_key", row.prefix, f"--overlap={overlap}")
 
 
+def test_an_overlap_is_as_long_as_elsewhere_at_most():
+    row, _ = ApiKey.objects.issue(name="app")
+    with pytest.raises(CommandError, match="at most 30d"):
+        manage("rotate_api_key", row.prefix, "--overlap=31d")
+
+
 def test_keys_are_listed_without_their_texts():
     row, text = ApiKey.objects.issue(name="laptop", group="staff", note="mine")
     KeyUse.objects.create(key=row, last_used_at=timezone.now(), last_address="10.1.2.3")

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db.models.signals import pre_save
 from django.test import Client
 from django.utils import timezone
 
@@ -167,6 +168,25 @@ class TestChanging:
         assert (changed["group"], changed["scopes"], changed["tokens_per_minute"]) == ("sales", ["embeddings"], 5)
         assert "key" not in changed
         assert load()[key_digest(told["key"])].policies[0].limits.tokens_per_minute == 5
+
+    def test_one_that_is_revoked_meanwhile_stays_revoked(self, api):
+        told = made(api)
+
+        def revoke(instance, **_):
+            ApiKey.objects.filter(pk=instance.pk).update(revoked_at=timezone.now())
+
+        pre_save.connect(revoke, sender=ApiKey)
+        try:
+            api("PATCH", f"{KEYS}/{told['id']}", {"note": "of the blue team"})
+        finally:
+            pre_save.disconnect(revoke, sender=ApiKey)
+        row = ApiKey.objects.get(pk=told["id"])
+        assert (row.note, row.state) == ("of the blue team", "revoked")
+
+    def test_its_end_is_held_to_the_same_rule_as_in_admin(self, api):
+        answer = api("POST", body={"name": "app", "expires_at": "9999-01-01T00:00:00Z"})
+        assert answer.status_code == 400
+        assert "from 2000 to 9998" in answer.json()["error"]["message"]
 
     def test_revoking_is_for_good_and_the_row_stays(self, api):
         told = made(api)

@@ -9,6 +9,8 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from gateway.models import ApiKey, Exchange, UsageHour, UsageRecord
@@ -76,6 +78,26 @@ def test_a_file_for_spreadsheets_has_no_formulas(boss):
     rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
     assert (rows[0]["asked"], rows[0]["key_name"]) == ('\'=HYPERLINK("http://evil.example")', "'@sum")
     assert (rows[1]["asked"], rows[1]["cost"]) == ("auto", "0.00000125")
+
+
+@pytest.mark.parametrize("asked", ["a;=1+1", "a; @sum", ";\t=1", "＝1+1"])
+def test_nor_after_what_parts_cells_elsewhere(asked):
+    file = b"".join(lines(["a"], [[asked]])).decode()
+    assert "'" + asked.removeprefix("a").removeprefix(";") in file
+
+
+def test_a_list_of_texts_reads_none_of_them(boss):
+    Exchange.objects.create(
+        id="dec_1", created_at=timezone.now(), what="completion", request_id="r", because="key", request={"a": "b"}
+    )
+    with CaptureQueriesContext(connection) as asked:
+        assert b"dec_1" in boss.get(TEXTS).content
+    assert [one["sql"] for one in asked if '"gateway_exchange"."request",' in one["sql"]] == []
+
+
+@pytest.mark.parametrize("path", [f"{TEXTS}?what=%00", f"{RECORDS}?by=%00", "/admin/gateway/apikey/?group=a%00"])
+def test_an_address_with_what_is_in_no_text_is_refused(boss, path):
+    assert boss.get(path).status_code == 400
 
 
 def test_numbers_below_nought_stay_numbers():

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from django_otp.oath import hotp
 from django_otp.plugins.otp_static.models import StaticToken
-from django_otp.plugins.otp_totp.models import TOTPDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice, default_key
 
 from moe_site.signing_in import codes, throttle
 from moe_site.signing_in.keeping import logins_sweep
@@ -60,6 +60,45 @@ def code_of(user, *, steps=0):
 
 def is_in(browser):
     return browser.get("/admin/").status_code == 200
+
+
+def test_who_was_asked_to_sign_in_gets_to_the_page_that_was_asked_for(anna):
+    browser = Client()
+    step = browser.get("/admin/gateway/apikey/?q=1").headers["Location"]
+    (asked_for,) = re.findall(r'name="next" value="([^"]*)"', browser.get(step).content.decode())
+    sent = {"username": "anna", "password": PASSWORD, "next": asked_for}
+    assert browser.post(step, sent).headers["Location"] == "/admin/gateway/apikey/?q=1"
+
+
+def test_a_session_from_before_the_login_is_not_the_one_after_it(anna, enrolled):
+    browser = Client()
+    give_password(browser)
+    planted = browser.session.session_key
+    browser.post(CODE, {"code": code_of(anna)})
+    assert is_in(browser)
+    assert browser.session.session_key != planted
+
+
+def test_a_new_password_ends_the_sessions_elsewhere(anna):
+    here, there = signed_in(), signed_in()
+    new = "incorrect horse battery"
+    here.post("/admin/password_change/", {"old_password": PASSWORD, "new_password1": new, "new_password2": new})
+    assert (is_in(here), is_in(there)) == (True, False)
+
+
+def test_only_a_form_logs_out(anna):
+    browser = signed_in()
+    assert browser.get("/admin/logout/").status_code == 405
+    assert is_in(browser)
+    browser.post("/admin/logout/")
+    assert not is_in(browser)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 150])
+def test_a_name_that_is_too_long_is_nobodys(name):
+    page = give_password(Client(), name=name)
+    assert page.status_code == 200
+    assert "Please enter the correct username and password" in page.content.decode()
 
 
 # --- guessing --------------------------------------------------------------------------------------------------
@@ -169,6 +208,16 @@ def test_setting_up_shows_a_picture_and_counts_only_after_a_code(anna):
     assert codes.seed_text(TOTPDevice.objects.get().key) in page.replace(" ", "")
     assert "not the code" in browser.post(FACTOR, {"code": "000000"}).content.decode()
     assert is_in(signed_in())
+
+
+def test_two_pages_that_began_at_once_become_one_app(anna):
+    for _ in range(2):
+        TOTPDevice.objects.create(user=anna, confirmed=False, name="app", key=default_key())
+    browser, first = signed_in(), TOTPDevice.objects.order_by("pk")[0]
+    assert codes.seed_text(first.key)[:4] in browser.get(FACTOR).content.decode()
+    step = int(time.time()) // codes.STEP_SECONDS
+    browser.post(FACTOR, {"code": f"{hotp(codes.seed_of(first.key), step):06d}"})
+    assert list(TOTPDevice.objects.values_list("pk", "confirmed")) == [(first.pk, True)]
 
 
 def test_who_has_an_app_must_give_its_code(anna, enrolled):

@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.utils.timezone import localtime
 from rest_framework.utils.encoders import JSONEncoder
 
 from gateway.keyring.serializers import KeySerializer
@@ -36,6 +37,6 @@ def _cells(key: ApiKey) -> tuple[str, ...]:
         key.name,
         key.group or "-",
         str(key.owner or "-"),
-        f"{key.expires_at:%Y-%m-%d}" if key.expires_at else "never",
-        f"{use.last_used_at:%Y-%m-%d %H:%M}" if use else "-",
+        f"{localtime(key.expires_at):%Y-%m-%d}" if key.expires_at else "never",
+        f"{localtime(use.last_used_at):%Y-%m-%d %H:%M}" if use else "-",
     )

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from gateway.management.keynames import duration, key_beginning
+from gateway.models.keys import LONGEST_OVERLAP
 from routing.exceptions import EndpointError
 
 
@@ -20,11 +21,13 @@ class Command(BaseCommand):
             "--overlap",
             type=duration,
             default=timedelta(hours=24),
-            help="how long the former text works, as 30m, 24h or 7d; 0: no longer (default: 24h)",
+            help="how long the former text works, as 30m, 24h or 7d, at most 30d; 0: no longer (default: 24h)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         key, overlap = key_beginning(options["prefix"]), options["overlap"]
+        if overlap > LONGEST_OVERLAP:
+            raise CommandError(f"--overlap must be at most {LONGEST_OVERLAP.days}d. Give a shorter one.")
         former, older = key.prefix, key.previous_prefix if _is_to_come(key.previous_until) else ""
         try:
             text = key.rotate(overlap)
