@@ -125,7 +125,8 @@ class Answer:
             self._hold(call)
         # What was thought is over when the answer begins.
         reasoning = self._reasoned(delta.reasoning, last=bool(delta.content))
-        return Delta(index=self.index, reasoning=reasoning, content=self._said(delta.content))
+        content = "" if self.refused else self._said(delta.content)
+        return Delta(index=self.index, reasoning=reasoning, content=content)
 
     def _reasoned(self, piece: str = "", *, last: bool = False) -> str:
         shown = self._reasoning.finish(piece) if last else self._reasoning.feed(piece)

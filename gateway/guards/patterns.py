@@ -18,6 +18,9 @@ CONTEXT = 160
 LONGEST = 8_192
 """Characters of a finding, at most."""
 _NEVER = "\U0010ffff"  # no character: a pattern that ends with it never fits, but may be on the way to
+_BORDERS = frozenset({r"\b", r"\B", r"\m"})
+# An escape; a set, in which \b is no border; a repetition that takes as little as it can.
+_PIECE = regex.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(?P<times>[*+?]|\{\d*,?\d*\})\?", regex.DOTALL)
 SECONDS_PER_CHARACTER = 2e-7
 TOO_LONG = "a pattern took too long"
 Gate = Callable[[str, int], object]
@@ -142,7 +145,22 @@ class Patterns:
 
 def _growing(expression: Any) -> Any:
     end = "\n" if expression.flags & regex.VERBOSE else ""  # after a comment that may be its last
-    return regex.compile(f"(?:{expression.pattern}{end}){_NEVER}", expression.flags)
+    return regex.compile(f"(?:{_open_ended(expression.pattern)}{end}){_NEVER}", expression.flags)
+
+
+def _open_ended(pattern: str) -> str:
+    """Return an expression that more text may bring to fit wherever it may bring ``pattern`` to.
+
+    In regex 2026.11 a partial match takes the end of the text for a border of words or for none, where the next
+    character would decide; and a lazy repetition before a look at what stands there (``.*?\\b``) does not grow.
+    """
+
+    def opened(piece: "regex.Match[str]") -> str:
+        if piece[0] in _BORDERS:
+            return rf"(?:{piece[0]}|\Z)"
+        return str(piece["times"] or piece[0])
+
+    return str(_PIECE.sub(opened, pattern))
 
 
 class Cursor:

@@ -38,6 +38,7 @@ class Ledger:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # held for a few operations in memory
         self._database = threading.Lock()  # held while sums are read or written, so that neither misses the other
+        self._asking = threading.Lock()  # held while a request waits for sums that were never read
         self._subjects: frozenset[str] = frozenset()
         self._sums: dict[Account, Spent] = {}
         self._unwritten: dict[Account, Spent] = {}
@@ -92,14 +93,15 @@ class Ledger:
 
     def know_now(self, subjects: frozenset[str]) -> None:
         """Do what know does, in a thread."""
-        if self._subjects >= subjects:
-            return
-        try:
-            self.read(subjects)
-        except Error as error:
-            logger.warning("could not read what was spent, budgets begin at nothing until it is error=%s", error)
-            with self._lock:
-                self._subjects |= subjects
+        with self._asking:  # one waits for a database that is away, and not each after the other
+            if self._subjects >= subjects:
+                return
+            try:
+                self.read(subjects)
+            except Error as error:
+                logger.warning("could not read what was spent, budgets begin at nothing until it is error=%s", error)
+                with self._lock:
+                    self._subjects |= subjects
 
     def read(self, also: frozenset[str] = frozenset()) -> None:
         """Read the sums of every subject with a budget, and of those ``also``; raises django.db.Error."""

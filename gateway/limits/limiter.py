@@ -105,7 +105,8 @@ class Limiter:
         loop = asyncio.get_running_loop()
         while self._shared:
             await asyncio.sleep(PROBE_SECONDS)
-            if not self._redis.is_lost and loop.time() - renewed_at < RENEW_SECONDS:
+            is_well = not self._redis.is_lost and not self._shared.is_unsure
+            if is_well and loop.time() - renewed_at < RENEW_SECONDS:
                 continue
             renewed_at = loop.time()
             try:

@@ -20,7 +20,8 @@ for place = 1, #KEYS / 2 do
     redis.call('ZREM', key, lease)
   else
     if redis.call('ZREM', held_key, lease .. '|' .. words[at + 2]) == 1 then
-      redis.call('HINCRBY', key, 'r', -granted)
+      -- Less than nothing where Redis, short of memory, gave up the hash and kept the set.
+      if redis.call('HINCRBY', key, 'r', -granted) < 0 then redis.call('HSET', key, 'r', 0) end
     end
     if spent > 0 then
       redis.call('HINCRBY', key, 's', words[at + 3])

@@ -33,7 +33,13 @@ class SharedStore:
         self._lines: dict[asyncio.AbstractEventLoop, Line] = {}
         self._client: Redis | None = None
         self._held: dict[str, Held] = {}
+        self._unsure: dict[str, Held] = {}  # what Redis may hold for nobody, as it did not answer
         self._lock = threading.Lock()
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether Redis may hold something for nobody, which the next ``renew`` gives back."""
+        return bool(self._unsure)
 
     # --- for coroutines --------------------------------------------------------------------------------
 
@@ -46,6 +52,9 @@ class SharedStore:
             # It is on its way: whoever asked has left, and what was granted goes back.
             asked.add_done_callback(lambda done: self._took_for_nobody(done, claims, lease))
             raise
+        except RedisDown:
+            self._may_hold(_as_asked(claims), lease)
+            raise
         return self._took(taken(claims, answer), lease)
 
     def settle(self, held: Held, lease: str, spent: Spent | None) -> "asyncio.Future[Any]":
@@ -54,17 +63,29 @@ class SharedStore:
         It is sent whether or not anybody waits for the future, which has RedisDown where it could not be.
         """
         self._let_go(lease)
-        return self._line().submit(Script.SETTLE, *settle_arguments(held, lease, spent, self._now()))
+        asked = self._line().submit(Script.SETTLE, *settle_arguments(held, lease, spent, self._now()))
+        asked.add_done_callback(lambda done: self._settled(done, held, lease))
+        return asked
 
     async def renew(self) -> None:
-        """Have the leases of this process last on; raises RedisDown, also where Redis just does not answer."""
+        """Have the leases of this process last on, and end those that Redis may hold for nobody.
+
+        Raises RedisDown, also where Redis just does not answer.
+        """
         line = self._line()
         with self._lock:
-            everything = dict(self._held)
+            everything, unsure = dict(self._held), dict(self._unsure)
         asked = [
             line.submit(Script.RENEW, *renew_arguments(held, lease, self._now())) for lease, held in everything.items()
         ]
+        asked += [
+            line.submit(Script.SETTLE, *settle_arguments(held, lease, None, self._now()))
+            for lease, held in unsure.items()
+        ]
         await asyncio.gather(line.submit(Script.SETTLE, *settle_arguments((), "-", None, self._now())), *asked)
+        with self._lock:
+            for lease in unsure:
+                self._unsure.pop(lease, None)
         # Those that a thread let go meanwhile may be back again.
         for lease in everything.keys() - self._held.keys():
             line.submit(Script.SETTLE, *settle_arguments(everything[lease], lease, None, self._now()))
@@ -81,13 +102,21 @@ class SharedStore:
 
     def take_now(self, claims: Sequence[Claim], lease: str) -> Taken:
         """Do what take does, in a thread without an event loop."""
-        answer = self._run(Script.TAKE, *take_arguments(claims, lease, self._now()))
+        try:
+            answer = self._run(Script.TAKE, *take_arguments(claims, lease, self._now()))
+        except RedisDown:
+            self._may_hold(_as_asked(claims), lease)
+            raise
         return self._took(taken(claims, answer), lease)
 
     def settle_now(self, held: Held, lease: str, spent: Spent | None) -> None:
         """Do what settle does, in a thread without an event loop; raises RedisDown."""
         self._let_go(lease)
-        self._run(Script.SETTLE, *settle_arguments(held, lease, spent, self._now()))
+        try:
+            self._run(Script.SETTLE, *settle_arguments(held, lease, spent, self._now()))
+        except RedisDown:
+            self._may_hold(held, lease)
+            raise
 
     def _run(self, script: Script, keys: Sequence[str], words: str) -> Any:
         from redis.exceptions import NoScriptError, RedisError
@@ -125,11 +154,30 @@ class SharedStore:
 
     def _took_for_nobody(self, done: "asyncio.Future[Any]", claims: Sequence[Claim], lease: str) -> None:
         if done.cancelled() or done.exception():
+            self._may_hold(_as_asked(claims), lease)
             return
         found = taken(claims, done.result())
         if found.is_granted:
             self.settle(tuple(one for one in found.standings if one.is_returnable), lease, None)
 
+    def _settled(self, done: "asyncio.Future[Any]", held: Held, lease: str) -> None:
+        if done.cancelled() or done.exception():
+            self._may_hold(held, lease)
+
+    def _may_hold(self, held: Held, lease: str) -> None:
+        """Note that Redis, which did not answer, may hold this for nobody: it does all the same what it was sent.
+
+        Ending a lease twice does nothing; so no tokens of a minute are among it, which would be given back twice.
+        """
+        if leased := tuple(standing for standing in held if standing.is_leased):
+            with self._lock:
+                self._unsure[lease] = leased
+
     def _let_go(self, lease: str) -> None:
         with self._lock:
             self._held.pop(lease, None)
+
+
+def _as_asked(claims: Sequence[Claim]) -> Held:
+    """Return what was granted for ``claims`` if all of each was."""
+    return tuple(Standing(claim, claim.amount, 0) for claim in claims)

@@ -78,7 +78,7 @@ local function budget(key, held_key, now, known)
   local fields = redis.call('HMGET', key, 's', 'r')
   local spent, held = number(fields[1]), number(fields[2])
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', held_key, '-inf', now)) do
-    held = held - number(string.match(member, '|(%d+)$'))
+    held = math.max(0, held - number(string.match(member, '|(%d+)$')))
     redis.call('ZREM', held_key, member)
     redis.call('HSET', key, 'r', held)
   end

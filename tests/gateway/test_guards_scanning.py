@@ -8,10 +8,13 @@ import pytest
 import regex  # type: ignore[import-untyped]
 
 from gateway.guards import credentials, personal
+from gateway.guards.answers import Answer, Measures
+from gateway.guards.guard import made
 from gateway.guards.masks import Masks, plain
 from gateway.guards.patterns import LONGEST, Patterns, Undecided
 from gateway.guards.scanning import Masker, Refuser, Scanner
 from gateway.guards.wordlist import wordlist
+from routing.backends.protocol import Delta
 
 SECRETS = credentials.secrets(frozenset(credentials.KINDS))
 PERSONAL = personal.personal(frozenset(personal.KINDS))
@@ -80,6 +83,24 @@ class TestEveryCut:
 
 
 class TestWhatComesOut:
+    @pytest.mark.parametrize(
+        ("pattern", "text", "shown"),
+        [
+            (r"foo \bbar", "a foo bar", "a [W]"),
+            (r"foo\Bbar", "a foobar", "a [W]"),
+            (r"foo \mbar", "a foo bar", "a [W]"),
+            (r"\bfoo\b.*?\bbar\b", "a foo 20, ba bar b", "a [W] b"),
+            (r"foo.*?(?<!\d)bar", "foo 1bar xbar", "[W]"),
+            (r"a(?:b|c)*?(?<!b)d", "abcbcd", "[W]"),
+            (r"a\d{1,9}?(?<!1)b", "a11b1a12b", "a11b1[W]"),
+            (r"q[*+?\b]?\??x??(?<!x)y", "q*?y qxy", "[W] qxy"),
+        ],
+    )
+    def test_of_a_pattern_with_borders_of_words_or_lazy_repetitions(self, pattern, text, shown):
+        sets = [wordlist([], [pattern], "W")]
+        assert masked([text], sets) == masked(text, sets) == shown
+        assert [masked([text[:place], text[place:]], sets) for place in range(len(text))] == [shown] * len(text)
+
     def test_masks_stand_in_the_place_of_what_was_found(self):
         assert masked([TEXTS[0]]) == "Write to [EMAIL], or to [EMAIL]."
         assert masked([TEXTS[3]]) == "The key is [SECRET], keep it; not sk-moe-short."
@@ -97,6 +118,16 @@ class TestWhatComesOut:
     def test_what_begins_inside_a_mask_still_refuses(self):
         ends = refused(["x a b c d"], sets=[wordlist(["b c"], [], "W")], masking=[wordlist(["a b c d"], [], "W")])
         assert ends == ("x [W]", ["word"], True)
+
+
+def test_an_answer_says_nothing_more_once_its_thinking_is_refused():
+    guard = made(name="house", check="words", places=["output"], action="refuse", settings={"words": ["falcon"]})
+    answer = Answer(Measures(guards=(guard,), tell=lambda *_: None, trouble=lambda *_: None), 0)
+    # Only with the first piece of the answer it is settled that the word ends there.
+    thought = [delta.reasoning for delta in answer.take(Delta(reasoning="of the falcon"))]
+    assert (thought, answer.refused) == (["of the "], None)
+    assert answer.take(Delta(content="It flies.")) == []
+    assert (answer.refused, answer.text, answer.finish()) == (guard, "", [])
 
 
 class TestHeldBack:

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import time
 from decimal import Decimal
 
 import pytest
@@ -222,3 +223,18 @@ class TestAfterARestart:
                 await self.enter(key, 1)
 
         asyncio.run(run())
+
+    def test_a_database_that_is_away_is_waited_for_once_by_all_who_come_meanwhile(self, monkeypatch):
+        ledger, asked = Ledger(), []
+
+        def away(self, also):
+            asked.append(also)
+            time.sleep(0.1)
+            raise OperationalError("away")
+
+        async def run():
+            await asyncio.gather(*(ledger.know(frozenset({"key:1"})) for _ in range(5)))
+
+        monkeypatch.setattr(Ledger, "read", away)
+        asyncio.run(run())
+        assert len(asked) == 1

@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from redis import Redis
 
 from gateway.limits import limiter as limiters
 from gateway.limits.claims import Claim, Limit, Spent
 from gateway.limits.limiter import Limiter, WhenDown
 from gateway.limits.refusals import Uncounted
+from gateway.limits.scripts import PREFIX
 from gateway.limits.shared import SharedStore
 from tests.conftest import new_data_dir
 from tests.gateway.crowd import MOST, SEATS
@@ -160,11 +162,36 @@ class TestRedisGoesAway:
         redis.resume()
         await until(limiter, True)
 
+    @pytest.mark.parametrize("in_thread", [False, True])
+    async def test_a_seat_that_it_gives_when_nobody_waits_any_more_goes_back(self, shared, redis, in_thread):
+        limiter, other = shared(), shared()
+        assert (await limiter.take([REQUEST])).taken.is_granted
+        limiter.take_now([REQUEST])  # so that both have connections
+        redis.pause()
+        holding = await asyncio.to_thread(limiter.take_now, [SEAT]) if in_thread else await limiter.take([SEAT])
+        assert not holding.is_shared
+        limiter.settle(holding)
+        redis.resume()
+        for _ in range(500):  # by itself it would be free after 30 s
+            if (await other.take([SEAT])).taken.is_granted:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the seat is still held")
+
     async def test_what_was_taken_from_it_needs_no_settling_meanwhile(self, shared, redis):
         limiter = shared()
         holding = await limiter.take([Claim(Limit("key:1", "tokens_per_day", 100), 60, 60, "2026-11-26"), SEAT])
         redis.stop()
         assert await limiter.settle(holding, Spent(tokens=10)) is None
+
+    async def test_a_budget_that_it_gave_up_for_want_of_memory_is_none_the_larger(self, shared, redis):
+        limiter, limit = shared(), Limit("key:1", "tokens_per_day", 100)
+        holding = await limiter.take([Claim(limit, 60, 60, "2026-11-26")])
+        with Redis.from_url(redis.url) as client:
+            assert client.delete(PREFIX + holding.taken.standings[0].claim.key) == 1
+        await limiter.settle(holding, Spent(tokens=10))
+        (standing,) = (await limiter.take([Claim(limit, 0, 0, "2026-11-26")])).taken.standings
+        assert standing.used == 10
 
     async def test_scripts_that_it_has_forgotten_are_told_it_again(self, shared, redis):
         limiter = shared()
