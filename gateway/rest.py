@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
@@ -89,6 +90,8 @@ def _translate(exception: Exception, view: Any, request: Request) -> EndpointErr
         return BadRequest(f"'{where}': {words}" if where else words, param=where or None, code="invalid_value")
     if isinstance(exception, exceptions.ParseError):
         return BadRequest(f"The body is not valid JSON: {exception.detail}")
+    if isinstance(exception, SuspiciousOperation):
+        return BadRequest(f"The request was refused before it was read: {exception}")
     if isinstance(exception, exceptions.APIException) and exception.status_code < 500:
         return BadRequest(str(exception.detail))
     return from_exception(exception)

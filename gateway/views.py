@@ -3,6 +3,7 @@
 from typing import cast
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -70,11 +71,13 @@ class Metrics(APIView):
         return HttpResponse(exposition.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+@csrf_exempt
 async def live(request: HttpRequest) -> JsonResponse:
     """Answer as long as the process can."""
     return JsonResponse({"status": "ok"})
 
 
+@csrf_exempt
 async def ready(request: HttpRequest) -> JsonResponse:
     """Tell whether chats can be answered, with a reason for each dependency."""
     state = await health()

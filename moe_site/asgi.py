@@ -54,7 +54,7 @@ routes = ProtocolTypeRouter(
                 path("api/ps", native.NativePs.as_asgi()),
                 path("api/version", native.NativeVersion.as_asgi()),
                 re_path(r"^api/(?:pull|push|create|copy|delete|blobs)\b", native.Administration.as_asgi()),
-                re_path(r"^api/", native.Unknown.as_asgi()),
+                re_path(r"^api(?:/|$)", native.Unknown.as_asgi()),
                 re_path(r"", django_application),  # type: ignore[arg-type]  # Channels takes ASGI applications
             ]
         ),

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.conf import settings
 
+from gateway.middleware import current_id
+
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
@@ -70,6 +72,7 @@ def _preflight(origin: bytes, asked: dict[bytes, bytes]) -> Headers:
         (b"access-control-max-age", PREFLIGHT_SECONDS),
         (b"vary", b"Origin"),
         (b"content-length", b"0"),
+        (b"x-request-id", current_id(None).encode()),
     ]
 
 

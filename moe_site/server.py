@@ -4,6 +4,7 @@ Importing this makes daphne's event loop; moe_site/worker.py chooses its policy 
 """
 
 import asyncio
+import contextvars
 import socket
 import time
 from collections.abc import Mapping
@@ -27,6 +28,9 @@ from routing.exceptions import BadRequest, EndpointError
 
 DRAIN_SECONDS = 5.0
 LINGER_SECONDS = 10.0
+STALLED_SECONDS = 60.0
+"""So long may a client leave waiting what was written to it, two pieces at most; its connection is then closed."""
+PIECE_BYTES = 64 * 1024
 SLOWEST_BYTES = 16 * 1024
 """A second that a body takes beyond BODY_TIMEOUT_SECONDS must bring so many."""
 
@@ -73,24 +77,18 @@ class Request(http_protocol.WebRequest):
         self.requestHeaders.removeHeader(b"expect")  # whoever asks before sending gets this answer and no other
         self.channel.persistent = False
         self.clientproto = b"HTTP/1.1"
-        response = http_response(error)
-        given = self.requestHeaders.getRawHeaders(b"x-request-id", [b""])[0].decode("latin-1")
-        known = request_id(given)
-        log_refusal(known, error)
-        headers = [(name.encode(), value.encode()) for name, value in response.items()]
-        headers += [(b"Content-Length", str(len(response.content)).encode()), (b"Connection", b"close")]
-        headers += [(b"X-Request-ID", known.encode()), (b"X-Content-Type-Options", b"nosniff")]
-        self.handle_reply({"type": "http.response.start", "status": response.status_code, "headers": headers})
-        self.handle_reply({"type": "http.response.body", "body": response.content, "more_body": True})
+        headers, body = _refusal(error, self.requestHeaders)
+        headers.append((b"Connection", b"close"))
+        self.handle_reply({"type": "http.response.start", "status": error.status, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": body, "more_body": True})
         reactor.callLater(LINGER_SECONDS, self._hang_up)
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
         """Answer what never reaches the application as everything else is answered: daphne's own errors are pages."""
         error = InternalError() if status >= 500 else BadRequest(f"The request is no HTTP that is read here: {body}.")
-        response = http_response(error)
-        headers = [(name.encode(), value.encode()) for name, value in response.items()]
+        headers, content = _refusal(error, self.requestHeaders)
         self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
-        self.handle_reply({"type": "http.response.body", "body": response.content})
+        self.handle_reply({"type": "http.response.body", "body": content})
 
     def _hang_up(self) -> None:
         if self._is_connected:
@@ -107,11 +105,13 @@ class Request(http_protocol.WebRequest):
             self.finish()
             return
         self.requestHeaders.removeHeader(b"upgrade")  # there are no WebSockets here; it is a request like any other
+        self.requestHeaders.removeHeader(b"daphne-root-path")  # where we are mounted is not for clients to say
         self.content.seek(0, 0)
         self.args: dict[bytes, list[bytes]] = {}
         self.method, self.uri, self.clientproto = command, path, version
         self.path = path.partition(b"?")[0]
-        self.process()
+        # One that was sent before the last one's answer begins where that ends: in its task, and so in its context.
+        contextvars.Context().run(self.process)
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         # Twisted knows no status that is younger than 1999, such as 429.
@@ -136,6 +136,33 @@ class Channel(http.HTTPChannel):
     """
 
     spelled: Mapping[bytes, bytes] = {}
+    _has_room: asyncio.Event | None = None
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        self._has_room = self._has_room or asyncio.Event()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self._wake()
+
+    def connectionLost(self, reason: Any) -> None:
+        self._wake()
+        super().connectionLost(reason)
+
+    def _wake(self) -> None:
+        if self._has_room:
+            self._has_room.set()
+            self._has_room = None
+
+    async def room(self) -> None:
+        """Wait until the client has taken what was written, and hang up on one that takes nothing."""
+        if self._has_room is None:
+            return
+        try:
+            await asyncio.wait_for(self._has_room.wait(), STALLED_SECONDS)
+        except TimeoutError:
+            self.transport.abortConnection()
 
     def resetTimeout(self) -> None:
         if self.requests:
@@ -147,6 +174,17 @@ class Channel(http.HTTPChannel):
         for name, values in headers.getAllRawHeaders():  # which have no line breaks in them any more
             lines += [self.spelled.get(name.lower(), name) + b": " + value for value in values]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n")
+
+
+def _refusal(error: EndpointError, given: Headers) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body for a request that no application sees, and log it; ``given`` are its own headers."""
+    known = request_id(given.getRawHeaders(b"x-request-id", [b""])[0].decode("latin-1"))
+    log_refusal(known, error)
+    response = http_response(error)
+    headers = [(name.encode(), value.encode()) for name, value in response.items()]
+    headers += [(b"Content-Length", str(len(response.content)).encode())]
+    headers += [(b"X-Request-ID", known.encode()), (b"X-Content-Type-Options", b"nosniff")]
+    return headers, response.content
 
 
 http_protocol.WebRequest = Request  # what daphne's factory gives each connection
@@ -174,6 +212,18 @@ class Worker(Server):
         self.http_factory.log = lambda request: None  # lines of an access log that nobody reads
         self.port = reactor.adoptStreamPort(self.listening.fileno(), self.listening.family, self.http_factory)
         reactor.callWhenRunning(lambda: reactor._asyncioEventloop.call_soon(start_background))
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Hand on what an application sends, which goes on no faster than its client reads."""
+        if not message.get("more_body"):
+            await super().handle_reply(protocol, message)
+            return
+        body = message.get("body", b"")
+        # In small pieces, as a connection says that it has room only when it has sent all that was written to it.
+        for start in range(0, max(len(body), 1), PIECE_BYTES):
+            await super().handle_reply(protocol, message | {"body": body[start : start + PIECE_BYTES]})
+            if protocol.channel:
+                await protocol.channel.room()
 
     def kill_all_applications(self) -> Any:
         # daphne's own expects an application in every connection, also in one whose request is still arriving.

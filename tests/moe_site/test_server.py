@@ -1,6 +1,7 @@
 """What daphne does with requests that are too large or too slow: they are refused before they are there."""
 
 import hashlib
+import json
 import socket
 import time
 import zlib
@@ -11,6 +12,7 @@ import pytest
 
 from knowledge.archive.download import PIECE
 from tests.conftest import new_data_dir
+from tests.scripted import Reply
 from tests.serving import Served
 
 pytestmark = pytest.mark.served
@@ -200,6 +202,63 @@ def test_strange_hosts_are_refused_in_one_line(narrow):
     output = narrow.output()
     assert "Invalid HTTP_HOST header: 'strange.example'" in output
     assert "Traceback" not in output, output[output.index("Traceback") :][:3000]
+
+
+def test_requests_that_come_together_keep_their_ids(narrow):
+    host = urlsplit(narrow.url).netloc
+    asked = [f"GET /health/live HTTP/1.1\r\nHost: {host}\r\nX-Request-ID: {name}\r\n\r\n" for name in ("one", "two")]
+    asked.append(f"GET /v1/models HTTP/1.1\r\nHost: {host}\r\nX-Request-ID: three\r\nConnection: close\r\n\r\n")
+    answer = spoken(narrow, "".join(asked).encode(), until=b"never")
+    assert [name for name in (b"one", b"two", b"three") if answer.count(b"X-Request-ID: " + name) == 1] == [
+        b"one",
+        b"two",
+        b"three",
+    ]
+
+
+@pytest.mark.parametrize("value", [b"/elsewhere", b"\xff"])
+def test_clients_do_not_say_where_we_are_mounted(narrow, value):
+    asked = head(narrow, path="/health/live").replace(b"POST", b"GET")
+    answer = spoken(narrow, asked[:-2] + b"Daphne-Root-Path: " + value + b"\r\n\r\n", until=b"}")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_headers_that_are_none_are_refused_like_everything_else(narrow):
+    asked = head(narrow, "X-Request-ID: mine", path="/v1/models")
+    answer = spoken(narrow, asked[:-2] + b"X-A: \x85\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"X-Request-ID: mine" in answer
+    assert b"nosniff" in answer
+
+
+def test_a_query_of_too_many_fields_is_the_clients_mistake(narrow):
+    answer = narrow.http().get("/v1/files", params={f"a{number}": 1 for number in range(1500)})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_programs_get_no_pages(narrow):
+    http = narrow.http()
+    for answer in (http.get("/api"), http.post("/health/live"), http.delete("/health/ready")):
+        assert answer.headers["content-type"] == "application/json"
+
+
+def test_a_model_speaks_no_faster_than_its_listener_reads(served_ollama, ollama):
+    ollama.reply(Reply(content=["x" * 20_000] * 2_000, completion_tokens=2_000))  # 40 MB
+    address = urlsplit(served_ollama.url)
+    body = json.dumps(
+        {"model": "llama3.2:3b", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    ).encode()
+    key = f"Authorization: Bearer {served_ollama.api_key}"
+    asked = head(served_ollama, key, f"Content-Length: {len(body)}", path="/v1/chat/completions")
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(asked + body)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        time.sleep(3)
+        assert ollama.work_at("/api/chat")[-1].pieces_sent < 1_000
+        received, end = 0, b""
+        while b"[DONE]" not in end and (data := connection.recv(1_000_000)):
+            received, end = received + len(data), (end + data)[-100:]
+    assert received > 40_000_000
 
 
 def test_a_start_is_quiet(narrow):
