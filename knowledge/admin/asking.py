@@ -202,7 +202,7 @@ class AskPages(admin.ModelAdmin):
             raise PermissionDenied
         may_see_keys = request.user.has_perm("gateway.view_apikey")
         if request.method != "POST":
-            question = request.GET.get("question", "")[:LONGEST_IN_ADDRESS].replace("\0", "")
+            question = request.GET.get("question", "")[:LONGEST_IN_ADDRESS]
             initial = {"question": question, "collections": request.GET.getlist("collection")}
             return self._ask_page(request, AskForm(initial=initial, may_see_keys=may_see_keys), None)
         form = AskForm(request.POST, may_see_keys=may_see_keys)

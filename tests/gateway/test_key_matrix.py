@@ -45,7 +45,7 @@ NEEDS: Mapping[str, Needs] = {
     "api/show": ANY_SCOPE,
     "api/ps": ANY_SCOPE,
     "api/version": ANY_SCOPE,
-    "^api/": ANY_SCOPE,  # what is not there, and what is done in admin
+    "^api": ANY_SCOPE,  # what is not there, and what is done in admin
 }
 """What routes need that begin so."""
 
@@ -169,7 +169,7 @@ def address_of(route: str) -> str:
     """Return an address that the route is for; at it nothing is found."""
     for part, instead in PARTS.items():
         route = route.replace(part, instead)
-    return "/" + re.sub(r"<str:\w+>", "nothing", route).replace("^api/", "api/nothing")
+    return "/" + re.sub(r"<str:\w+>", "nothing", route).replace(r"^api(?:/|$)", "api/nothing")
 
 
 UNABLE = {("health/ready", 503), (r"^api/(?:pull|push|create|copy|delete|blobs)\b", 501)}
@@ -180,7 +180,7 @@ def judged(kind: Kind, route: Route, status: int, body: str) -> str:
     """Return what is wrong with an answer, "" if nothing is."""
     needs = need_of(route[1])
     refusal = 0 if route in OPEN else kind.expected(needs if needs is not None else ANY_SCOPE)
-    is_hidden = status == 404 and f"There is nothing at {route[0]}" in body and not route[1].startswith("^api/")
+    is_hidden = status == 404 and f"There is nothing at {route[0]}" in body and not route[1].startswith("^api")
     came_in = status not in (401, 403) and (status < 500 or (route[1], status) in UNABLE) and not is_hidden
     is_right = came_in if refusal == 0 else status == refusal and (refusal != 404 or is_hidden)
     return "" if is_right else f"{kind.name} at {' '.join(route)}: {status} instead of {refusal or 'in'} {body[:150]}"

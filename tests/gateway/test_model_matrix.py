@@ -54,7 +54,7 @@ EMBEDS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "api/embeddings": ({"prompt": "Hello"},),
 }
 WITHOUT_MODEL = {"v1/feedback", "v1/rag/ingest", "v1/rag/search", "v1/vector_stores/<str:store>/search"}
-NOTHING_TO_ASK = {r"^api/(?:pull|push|create|copy|delete|blobs)\b", "^api/"}
+NOTHING_TO_ASK = {r"^api/(?:pull|push|create|copy|delete|blobs)\b", r"^api(?:/|$)"}
 
 
 def test_every_door_stands_in_a_table():

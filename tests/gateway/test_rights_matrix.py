@@ -202,7 +202,7 @@ ELSEWHERE = {
     ("GET", "api/ps"),
     ("GET", "api/version"),
     ("*", r"^api/(?:pull|push|create|copy|delete|blobs)\b"),
-    ("*", "^api/"),
+    ("*", r"^api(?:/|$)"),
 }
 """What has nothing to do with the knowledge base."""
 

@@ -69,7 +69,7 @@ FREE = {
     ("POST", "v1/keys/<int:number>/rotate"),
     ("POST", "api/show"),
     ("*", r"^api/(?:pull|push|create|copy|delete|blobs)\b"),
-    ("*", "^api/"),
+    ("*", r"^api(?:/|$)"),
 }
 """What writes and asks no model, or need not; beside all that reads (GET, but for searches) and all that deletes."""
 

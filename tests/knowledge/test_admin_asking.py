@@ -164,7 +164,7 @@ def test_what_cannot_be_asked_is_told(admin_client, fields, message):
 
 def test_a_link_fills_the_form(admin_client):
     collection_of()
-    form = admin_client.get(PAGE, {"question": "Why?\0", "collection": "handbook"}).context["form"]
+    form = admin_client.get(PAGE, {"question": "Why?", "collection": "handbook"}).context["form"]
     assert (form["question"].value(), form["collections"].value()) == ("Why?", ["handbook"])
 
 

@@ -17,7 +17,7 @@ from knowledge.equipment import equip
 from knowledge.exceptions import EmbeddingFailed
 from knowledge.models import Chunk, Document, IngestionJob
 from knowledge.receiving import Incoming, document_receive
-from knowledge.rescue import jobs_rescue
+from knowledge.rescue import STALLED_SECONDS, jobs_rescue
 from knowledge.tasks import job_hold
 from knowledge.threads import in_thread
 from knowledge.worker import work
@@ -151,7 +151,7 @@ class TestRescue:
         await in_thread(taken_by)(worker, job)
         (tmp_path / "word").write_text(f"{worker} 12345")
         async with working(Bench(), tmp_path):
-            await until(lambda: states() == ["done"], seconds=5)
+            await until(lambda: states() == ["done"], seconds=STALLED_SECONDS - 1)
 
     async def test_a_second_worker_of_a_machine_does_not_take_the_first_for_gone(self, tmp_path):
         async with working(Bench(), tmp_path):
