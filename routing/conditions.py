@@ -137,6 +137,10 @@ def _time(rule: "Rule", seen: Occasion) -> Ruling:
     return True, f"it is {shown}"
 
 
+def has_window(rule: "Rule") -> bool:
+    return rule.from_time is not None or rule.until_time is not None
+
+
 def window(rule: "Rule") -> str:
     """Return the time of day of ``rule``, in words."""
     start = f"from {rule.from_time:%H:%M}" if rule.from_time else ""

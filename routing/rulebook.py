@@ -1,4 +1,4 @@
-"""What is wrong with a list of rules, and a rule in words. Pure."""
+"""What is wrong with a list of rules. Pure."""
 
 import datetime as dt
 import functools
@@ -8,13 +8,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import combinations
 
-from routing.conditions import WEEKDAYS, window
+from routing.conditions import has_window
 from routing.keywords import Phrases, Words, wildcard_fits
 from routing.rules import Rule
+from routing.rulewords import quoted
 
 LANGUAGE = re.compile(r"[a-z]{2,3}\Z", re.IGNORECASE)
 _REACH = {"instruction": 0, "message": 1, "conversation": 2}
-_SHOWN_WORDS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def _of_one(rule: Rule, disabled_experts: AbstractSet[str]) -> Iterator[Finding]
     if gone := [slug for slug in rule.candidates if slug in disabled_experts]:
         yield found("expert", f"names candidates that are disabled: {', '.join(gone)}.")
     if strange := [code for code in rule.languages if not LANGUAGE.match(code)]:
-        yield found("language", f"never fits for {_quoted(strange)}: a language is two or three letters, such as en.")
+        yield found("language", f"never fits for {quoted(strange)}: a language is two or three letters, such as en.")
     if rule.from_time is not None and rule.from_time == rule.until_time:
         yield found("window", f"has a window that ends when it begins, at {rule.from_time:%H:%M}.")
     if rule.min_tokens is not None and rule.max_tokens is not None and rule.min_tokens > rule.max_tokens:
@@ -99,7 +99,7 @@ def _named_by(rule: Rule) -> Sequence[str]:
 def _conflict(earlier: Rule, later: Rule) -> Iterator[Finding]:
     words = _taken(earlier, later)
     if words and _can_both_fit(earlier, later):
-        what = f"share {_quoted(words)}"
+        what = f"share {quoted(words)}"
     elif not words and is_implied(earlier, later) and is_implied(later, earlier):
         what = "have the same conditions"
     else:
@@ -135,7 +135,7 @@ def _can_both_fit(one: Rule, other: Rule) -> bool:
 
 
 def _windows_meet(one: Rule, other: Rule) -> bool:
-    return not (_has_window(one) and _has_window(other)) or bool(_minutes(one) & _minutes(other))
+    return not (has_window(one) and has_window(other)) or bool(_minutes(one) & _minutes(other))
 
 
 @functools.lru_cache(maxsize=16384)
@@ -249,15 +249,11 @@ def _time_implied(wide: Rule, narrow: Rule) -> bool:
     if wide.weekdays:
         # After midnight a window belongs to the day before: days compare only where the windows do.
         same_window = (wide.from_time, wide.until_time) == (narrow.from_time, narrow.until_time)
-        if not (narrow.weekdays and narrow.weekdays <= wide.weekdays and (same_window or not _has_window(wide))):
+        if not (narrow.weekdays and narrow.weekdays <= wide.weekdays and (same_window or not has_window(wide))):
             return False
         if not same_window and _passes_midnight(narrow):
             return False
-    return not _has_window(wide) or _minutes(narrow) <= _minutes(wide)
-
-
-def _has_window(rule: Rule) -> bool:
-    return rule.from_time is not None or rule.until_time is not None
+    return not has_window(wide) or _minutes(narrow) <= _minutes(wide)
 
 
 def _passes_midnight(rule: Rule) -> bool:
@@ -288,101 +284,3 @@ _IMPLIED: tuple[Callable[[Rule, Rule], bool], ...] = (
     _evidence_implied,
     _time_implied,
 )
-
-
-# --- in words ---------------------------------------------------------------------------------------------------
-
-
-def conditions_in_words(rule: Rule) -> str:
-    """Return when ``rule`` fits, in a line, for example “any of code, bug; no image; language de”."""
-    return "; ".join(_conditions(rule)) or "always"
-
-
-def _conditions(rule: Rule) -> Iterator[str]:
-    yield from _word_conditions(rule)
-    yield from _request_conditions(rule)
-    yield from _evidence_conditions(rule)
-    yield from _asker_conditions(rule)
-    if rule.weekdays:
-        yield "on " + ", ".join(WEEKDAYS[day][:3] for day in sorted(rule.weekdays) if day < len(WEEKDAYS))
-    if _has_window(rule):
-        yield window(rule)
-
-
-def _request_conditions(rule: Rule) -> Iterator[str]:
-    for name, yes, no in (
-        ("has_images", "an image", "no image"),
-        ("has_tools", "tools", "no tools"),
-        ("wants_json", "wants JSON", "wants no JSON"),
-    ):
-        if (wanted := getattr(rule, name)) is not None:
-            yield yes if wanted else no
-    if rule.min_tokens is not None:
-        yield f"at least {rule.min_tokens} tokens"
-    if rule.max_tokens is not None:
-        yield f"at most {rule.max_tokens} tokens"
-    if rule.languages:
-        yield f"language {_some(rule.languages, 'or')}"
-
-
-def _evidence_conditions(rule: Rule) -> Iterator[str]:
-    if rule.min_evidence is not None:
-        yield f"evidence of {rule.min_evidence:g} in {_some(rule.evidence_from, 'or')}"
-
-
-def _asker_conditions(rule: Rule) -> Iterator[str]:
-    for what, names in (
-        ("API key", rule.keys),
-        ("group", rule.groups),
-        ("profile", sorted(rule.profiles)),
-    ):
-        if names:
-            yield f"{what} {_some(names, 'or')}"
-    for what, values in (("header", rule.headers), ("metadata", rule.metadata)):
-        for name, value in values.items():
-            yield f"{what} {name}: {value}"
-
-
-def _word_conditions(rule: Rule) -> Iterator[str]:
-    where = {"instruction": " in the instruction", "conversation": " in the conversation"}.get(rule.look_in, "")
-    if rule.keywords:
-        yield f"{'any of ' if len(rule.keywords) > 1 else ''}{_some(rule.keywords)}{where}"
-    if rule.all_keywords:
-        yield f"all of {_some(rule.all_keywords)}{where}"
-    if rule.none_keywords:
-        yield f"none of {_some(rule.none_keywords)}{where}"
-    if rule.pattern:
-        yield f"matches {rule.pattern}{where}"
-
-
-def actions_in_words(rule: Rule) -> str:
-    """Return what ``rule`` does, in a line, for example “code answers; temperature 0; stops”."""
-    return "; ".join(_actions(rule))
-
-
-def _actions(rule: Rule) -> Iterator[str]:
-    if rule.expert:
-        yield f"{rule.expert} answers"
-    if rule.candidates:
-        yield f"only {_some(rule.candidates, 'or')} may answer"
-    if rule.collections:
-        yield f"grounded in {', '.join(rule.collections)}"
-    for name, value in rule.overrides.items():
-        yield f"{name} {value}"
-    if rule.system_mode:
-        yield {"insert": "system text where there is none", "append": "system text added"}.get(
-            rule.system_mode, "system text replaced"
-        )
-    if rule.interrupts:
-        yield "moves conversations"
-    yield "stops" if rule.stop else "goes on"
-
-
-def _some(words: Sequence[str], last: str = "") -> str:
-    if len(words) > _SHOWN_WORDS:
-        return f"{', '.join(words[:_SHOWN_WORDS])} … ({len(words)})"
-    return f" {last} ".join(words) if last else ", ".join(words)
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return _some([f"“{word}”" for word in words])

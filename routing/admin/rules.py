@@ -19,9 +19,10 @@ from routing.admin.trying import TryPages
 from routing.admin.uploads import TextFileField
 from routing.conditions import WEEKDAYS
 from routing.models import Expert, RoutingRule
-from routing.rulebook import Finding, actions_in_words, check, conditions_in_words
+from routing.rulebook import Finding, check
 from routing.rulefile import MAX_BYTES, ImportResult, RuleFileError, rules_export, rules_import
 from routing.ruleset import prefetched, rule_move, rule_of, rules_all
+from routing.rulewords import actions_in_words, conditions_in_words
 
 _SHOWN_FINDINGS = 20
 

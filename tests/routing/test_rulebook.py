@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from routing.rulebook import actions_in_words, check, conditions_in_words, is_implied
+from routing.rulebook import check, is_implied
 from routing.rules import Rule
+from routing.rulewords import actions_in_words, conditions_in_words
 
 
 def rule(name: str = "one", *keywords: str, **fields: Any) -> Rule:
