@@ -18,7 +18,7 @@ from gateway.chatrequest import read_chat
 from gateway.cited import Cited
 from gateway.embeddings import EmbeddingRequest, dimensions, texts_of
 from gateway.fields import Fields, invalid, json_object
-from gateway.textcompletions import SHARED, text_request, unread
+from gateway.textrequest import SHARED, text_request, unread
 from routing.backends import codec
 from routing.backends.embeddings import Embeddings
 from routing.backends.generation import TextRequest

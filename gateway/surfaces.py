@@ -12,7 +12,9 @@ from gateway.doors import Door
 from gateway.embeddings import EmbeddingRequest, embed, embedding_list, parse_embeddings
 from gateway.http import EventStream
 from gateway.policy import Scope
-from gateway.textcompletions import TextCollector, TextWriter, complete_text, parse_text
+from gateway.textanswer import TextCollector, TextWriter
+from gateway.textcompletions import complete_text
+from gateway.textrequest import parse_text
 from routing.backends.embeddings import Embeddings
 from routing.backends.protocol import ChatEvent, ChatRequest
 

@@ -7,7 +7,9 @@ import openai
 import pytest
 
 from gateway.chatanswer import Head
-from gateway.textcompletions import TextCollector, TextWriter, legacy_logprobs, parse_text, text_call
+from gateway.textanswer import TextCollector, TextWriter, legacy_logprobs
+from gateway.textcompletions import text_call
+from gateway.textrequest import parse_text
 from routing.backends.protocol import Delta, Finish, ServerAddress, ServerKind, Usage
 from routing.catalog import Expert, Replica
 from routing.exceptions import BadRequest
