@@ -22,7 +22,7 @@ from knowledge.admin.progress import job_cell
 from knowledge.admin.rereading import read_again, to_batch
 from knowledge.admin.rights import may, may_ask, may_see
 from knowledge.admin.telling import tell_problems
-from knowledge.admin.texts import TextPages, conflicts_of, waiting_of
+from knowledge.admin.texts import TextPages, conflicts_of, unfinished_job_of, waiting_of
 from knowledge.admin.uploading import UploadPages
 from knowledge.admin.wording import counted, excerpt, times
 from knowledge.authors import Author
@@ -313,13 +313,15 @@ class DocumentAdmin(DocumentPages, TextPages, PastPages, GoneActions, UploadPage
 
 def beside(document: Document) -> dict[str, Any]:
     """Return what is shown beside a document's form: what works on it, its revisions and its chunks."""
+    # First what is under way: what is published after it is shown, rather than shown as missing and finished.
+    job = unfinished_job_of(document)
+    waiting = waiting_of(document)
     live = Chunk.objects.live().filter(document=document).select_related("edit").order_by("ordinal")
     chunks = list(live[: SHOWN_CHUNKS + 1])
     length = Func(F("chunk_ids"), function="jsonb_array_length", output_field=IntegerField())
     # Neither their bytes nor the ids of all their chunks are read for it.
     rows = document.revisions.select_related("content", "author").defer("content__data", "chunk_ids")
     revisions = rows.annotate(chunks_made=length)[:SHOWN_REVISIONS]
-    job = IngestionJob.objects.unfinished().filter(document=document).select_related("document", "collection").first()
     return {
         "chunks": [(chunk, excerpt(chunk.text, 120), badges(chunk.signals)) for chunk in chunks[:SHOWN_CHUNKS]],
         "flagged": flag_note(live.order_by(), flagged_address(document__id__exact=document.pk)),
@@ -327,7 +329,7 @@ def beside(document: Document) -> dict[str, Any]:
         "revisions": [
             (revision, "as now" if revision.recipe == document.recipe else "others") for revision in revisions
         ],
-        "waiting": waiting_of(document),
+        "waiting": waiting,
         "conflicts": conflicts_of(document),
         "job": job,
         "job_now": job_cell(job) if job else "",

@@ -38,6 +38,10 @@ class TextPages(admin.ModelAdmin):
             raise Http404("There is no such document.")
         if not (self.has_view_or_change_permission(request, document) and may_see(request, "chunk")):
             raise PermissionDenied
+        # What waits is asked for before what is found: a revision that is published in between is shown, and at worst
+        # still said to wait; the other way round, what was there before would be shown as if it were all.
+        job = unfinished_job_of(document) if may_see(request, "ingestionjob") else None
+        waiting = waiting_of(document)
         rows = Chunk.objects.live().filter(document=document).select_related("edit").order_by("ordinal")
         page = Paginator(rows, TEXTS_A_PAGE).get_page(request.GET.get("page"))
         context = self.admin_site.each_context(request) | {
@@ -47,8 +51,8 @@ class TextPages(admin.ModelAdmin):
             "document": document,
             "page": page,
             "places": list(places_of(list(page.object_list))),
-            "waiting": waiting_of(document),
-            "job_now": job_now(document) if may_see(request, "ingestionjob") else "",
+            "waiting": waiting,
+            "job_now": job_cell(job) if job else "",
             "conflicts": conflicts_of(document),
             "may_change": may(request, "change", "chunk"),
             "sees_edits": may_see(request, "chunkedit"),
@@ -69,10 +73,9 @@ def places_of(chunks: Sequence[Chunk]) -> Iterator[Place]:
                 yield Place(sources=[source], chunks=[chunk])
 
 
-def job_now(document: Document) -> str:
-    """Return how far a document's job is, "" where nothing works on it."""
-    job = IngestionJob.objects.unfinished().filter(document=document).select_related("document", "collection").first()
-    return job_cell(job) if job else ""
+def unfinished_job_of(document: Document) -> IngestionJob | None:
+    jobs = IngestionJob.objects.unfinished().filter(document=document)
+    return jobs.select_related("document", "collection").first()
 
 
 def waiting_of(document: Document) -> DocumentRevision | None:

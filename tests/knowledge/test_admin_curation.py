@@ -1,8 +1,11 @@
 """The admin's pages of curation: changing chunks, answering conflicts, reviewing, and going back."""
 
 import datetime as dt
+import itertools
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from knowledge.curation.editing import chunks_switch
@@ -34,6 +37,22 @@ def document():
 def work(document):
     """Run the job that waits for a document."""
     return Bench().run(document.jobs.unfinished().get())
+
+
+def before(number, step):
+    """Return a wrapper of a connection's queries that takes ``step`` before the query of this number, from 0."""
+    numbers = itertools.count()
+    inside = False
+
+    def wrapper(execute, sql, params, many, context):
+        nonlocal inside
+        if not inside and next(numbers) == number:
+            inside = True
+            step()
+            inside = False
+        return execute(sql, params, many, context)
+
+    return wrapper
 
 
 def edit_page(chunk):
@@ -105,6 +124,23 @@ class TestChanging:
         response = admin_client.post(f"{ADMIN}/chunk/switch/", {"disable": chunk.pk, "back": "text"})
         assert response.url == f"{text_page(document)}?page=1#place-1"
         assert found(document) == [ENGINE, TYRES, LAMP]
+
+    @pytest.mark.parametrize("place", ["text", "change"])
+    def test_a_page_that_shows_what_was_before_says_that_more_is_to_come(self, admin_client, document, place):
+        """Whichever query the new revision is published before."""
+        page = f"{ADMIN}/document/{document.pk}/{place}/"
+        with CaptureQueriesContext(connection) as queries:
+            admin_client.get(page)
+        stale, total = 0, len(queries)
+        for number in range(total):
+            text = f"It is version {number} now."
+            chunk_edit(chunk=Chunk.objects.live().get(document=document, ordinal=1), text=text)
+            with connection.execute_wrapper(before(number, lambda: work(document))):
+                shown = admin_client.get(page)
+            if text not in words_of(shown):
+                stale += 1
+                assert "data-unfinished" in shown.content.decode()
+        assert 0 < stale < total
 
     @pytest.mark.parametrize("what", ["edit", "merge"])
     def test_only_who_may_change_chunks_changes_them(self, client, document, what):

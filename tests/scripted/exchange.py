@@ -54,6 +54,11 @@ class Exchange:
         """
         return None if after is None else min(after, len(self.pieces) if self.streamed else 1)
 
+    def finish(self) -> None:
+        """Do what comes of the answer, before its last bytes: a client that has them may ask about it."""
+        if self.on_finished:
+            self.on_finished()
+
 
 def whole(
     body: bytes,
@@ -187,13 +192,14 @@ async def play(
     if exchange.early_headers:
         await wire.start()
     await asyncio.sleep(reply.first_delay + exchange.pause)
-    if await _send_pieces(wire, exchange, recorded):
+    failed = await _send_pieces(wire, exchange, recorded)
+    if exchange.streamed:
+        exchange.finish()
+    if failed:
         await wire.write(exchange.error)
     elif not (reply.end_without_done and exchange.streamed):
         await wire.write(exchange.ending if exchange.pieces else exchange.opening + exchange.ending)
         recorded.told_counts = True
-    if exchange.on_finished:
-        exchange.on_finished()
     await wire.end()
     recorded.finish()
     return wire.response
@@ -219,6 +225,8 @@ async def _send_pieces(wire: Wire, exchange: Exchange, recorded: Recorded) -> bo
         if index and reply.delay and exchange.streamed:
             await wire.flush()
             await asyncio.sleep(reply.delay)
+        if index == len(exchange.pieces) - 1 and not exchange.streamed:
+            exchange.finish()
         await wire.write(exchange.pieces[index] if index else exchange.opening + exchange.pieces[index])
         recorded.pieces_sent = index + 1
     return False
