@@ -27,7 +27,7 @@ from knowledge.admin.uploading import UploadPages
 from knowledge.admin.wording import counted, excerpt, times
 from knowledge.authors import Author
 from knowledge.documents import document_delete, document_reingest, document_update
-from knowledge.models import Chunk, Document, DocumentRevision, DocumentStatus, GoldenQuery, IngestionJob
+from knowledge.models import Chunk, Document, DocumentRevision, DocumentStatus, GoldenQuery
 from knowledge.receiving import page_receive
 from routing.exceptions import EndpointError
 
