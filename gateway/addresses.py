@@ -4,7 +4,8 @@ import logging
 from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway.policy import Address, Network, address, network
+from gateway.policy import network
+from routing.addresses import Address, Network, address_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,6 @@ def _read(text: str) -> Address | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return address(text)
+        return address_of(text)
     except ValueError:
         return None

@@ -3,7 +3,6 @@
 A key is held to its own policy and to its group's: it may what both permit, and both limits count.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,9 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from knowledge.access import Level, Rule, fits
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from routing.addresses import Network, address_of, network_of
 
 
 class Scope(StrEnum):
@@ -87,7 +84,7 @@ class Policy:
         if not self.networks:
             return True
         try:
-            found = address(text)
+            found = address_of(text)
         except ValueError:
             return False
         return any(found in network for network in self.networks)
@@ -128,12 +125,6 @@ def scope(name: str) -> Scope:
 def network(line: str) -> Network:
     """Return an address or a network; raises ValueError that says what is wrong."""
     try:
-        return ipaddress.ip_network(line.strip(), strict=False)
+        return network_of(line.strip())
     except ValueError:
         raise ValueError(f"“{line}” is no address and no network such as 10.1.0.0/16.") from None
-
-
-def address(text: str) -> Address:
-    """Return an address, that of IPv4 where it is written as one of IPv6; raises ValueError."""
-    found = ipaddress.ip_address(text)
-    return getattr(found, "ipv4_mapped", None) or found

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 
 from gateway.addresses import networks_of
-from gateway.policy import address
+from routing.addresses import address_of
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
@@ -41,7 +41,7 @@ def _told_scheme(scope: dict[str, Any]) -> str:
 
 def _is_trusted(peer: str) -> bool:
     try:
-        known = address(peer)
+        known = address_of(peer)
     except ValueError:
         return False
     return any(known in network for network in networks_of(tuple(settings.TRUSTED_PROXIES)))

@@ -666,7 +666,7 @@ class TestDisconnect:
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-            assert await asyncio.to_thread(recorded.wait_disconnected, 1)
+            assert await asyncio.to_thread(recorded.wait_disconnected)
 
     async def _read(self, session: aiohttp.ClientSession, server: ScriptedServer) -> bytes:
         async with session.post(server.url + CHAT, json={"model": PLAIN, "messages": HI}) as response:

@@ -11,15 +11,15 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from routing.addresses import MAPPED, Address, Network, last_four, network_of, unmapped
 from routing.backends.gunzip import Damaged, TooMuch, gunzip
 
-Address = IPv4Address | IPv6Address
 Resolve = Callable[[str], Awaitable[Iterable[str]]]
 
 USER_AGENT = "moe-ollama-endpoint"
@@ -104,7 +104,6 @@ NOT_PUBLIC_V6 = tuple(
     )
 )
 NAT64 = IPv6Network("64:ff9b::/96")
-MAPPED = IPv6Network("::ffff:0:0/96")
 ISATAP = (0x00005EFE, 0x02005EFE)
 
 
@@ -113,14 +112,10 @@ def is_public(address: Address) -> bool:
     if isinstance(address, IPv4Address):
         return not any(address in network for network in NOT_PUBLIC_V4)
     if address in NAT64 or address in MAPPED:
-        return is_public(_last_four(address))
+        return is_public(last_four(address))
     if address not in GLOBAL_UNICAST or any(address in network for network in NOT_PUBLIC_V6):
         return False
-    return (int(address) >> 32) & 0xFFFFFFFF not in ISATAP or is_public(_last_four(address))
-
-
-def _last_four(address: IPv6Address) -> IPv4Address:
-    return IPv4Address(int(address) & 0xFFFFFFFF)
+    return (int(address) >> 32) & 0xFFFFFFFF not in ISATAP or is_public(last_four(address))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +123,7 @@ class Allowed:
     """Hosts that may be anywhere: ``names`` as URLs have them, ``networks`` by address."""
 
     names: frozenset[str] = frozenset()
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: tuple[Network, ...] = ()
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> "Allowed":
@@ -136,14 +131,14 @@ class Allowed:
         names, networks = set(), []
         for entry in filter(None, (entry.strip() for entry in entries)):
             try:
-                networks.append(ipaddress.ip_network(entry.strip("[]"), strict=False))
+                networks.append(network_of(entry.strip("[]")))
             except ValueError:
                 names.add(entry.lower().rstrip("."))
         return cls(names=frozenset(names), networks=tuple(networks))
 
     def permits(self, host: str, address: Address) -> bool:
         # A mapped address (::ffff:10.0.0.1) is reached as the IPv4 address it holds.
-        real = _last_four(address) if isinstance(address, IPv6Address) and address in MAPPED else address
+        real = unmapped(address)
         return (
             host.lower().rstrip(".") in self.names
             or any(real in network for network in self.networks)

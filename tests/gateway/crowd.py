@@ -31,7 +31,7 @@ CLAIMS = {
 
 
 async def main(url: str, requests: int, processes: int) -> None:
-    limiter = Limiter(shared=SharedStore(url, seconds=0.3))
+    limiter = Limiter(shared=SharedStore(url, seconds=10))
     spans = {}
     for what in CLAIMS:
         await together(url, what, processes)

@@ -34,6 +34,13 @@ def test_the_rightmost_address_that_no_trusted_proxy_has_is_the_client(peer, for
     assert client_address(peer, forwarded, PROXIES) == found
 
 
+@pytest.mark.parametrize("line", ["::ffff:10.0.0.0/104", "::ffff:10.0.0.1", "::ffff:0:0/96"])
+def test_a_network_of_ipv4_written_as_one_of_ipv6_is_that_of_ipv4(line):
+    for peer in ("10.0.0.1", "::ffff:10.0.0.1"):
+        assert client_address(peer, "198.51.100.1", networks_of((line,))) == "198.51.100.1"
+    assert client_address("fd00::1", "198.51.100.1", networks_of((line,))) == "fd00::1"
+
+
 def test_nobody_is_trusted_by_default():
     assert client_address("127.0.0.1", "198.51.100.1", ()) == "127.0.0.1"
 

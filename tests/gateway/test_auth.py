@@ -178,6 +178,12 @@ class TestAddresses:
         _, text = ApiKey.objects.issue(name="a", allowed_addresses=["10.1.0.0/16", "2001:db8::/64"])
         assert come_in(text, address=address).address == address
 
+    def test_a_network_may_be_written_as_ipv6_has_it(self):
+        _, text = ApiKey.objects.issue(name="a", allowed_addresses=["::ffff:10.1.0.0/112"])
+        assert come_in(text, address="10.1.2.3")
+        with pytest.raises(PermissionDenied):
+            come_in(text, address="10.2.2.3")
+
     @pytest.mark.parametrize("address", ["10.2.2.3", "", "somewhere", "2001:db8:1::5"])
     def test_from_elsewhere_it_is_refused(self, address):
         _, text = ApiKey.objects.issue(name="a", allowed_addresses=["10.1.0.0/16", "2001:db8::/64"])

@@ -41,8 +41,8 @@ async def shared(redis, monkeypatch):
     monkeypatch.setattr(limiters, "PROBE_SECONDS", 0.05)
     made = []
 
-    def make(**options):
-        limiter = Limiter(shared=SharedStore(redis.url, seconds=0.3), **options)
+    def make(*, seconds=10, **options):
+        limiter = Limiter(shared=SharedStore(redis.url, seconds=seconds), **options)
         made.append((limiter, asyncio.create_task(limiter.tend())))
         return limiter
 
@@ -99,7 +99,7 @@ class TestAProcess:
         assert (await limiter.take([SEAT])).taken.is_granted
 
     def test_lets_threads_in_by_the_same_count(self, redis):
-        limiter = Limiter(shared=SharedStore(redis.url, seconds=0.3))
+        limiter = Limiter(shared=SharedStore(redis.url, seconds=10))
         with ThreadPoolExecutor(8) as threads:
             holdings = list(threads.map(lambda _: limiter.take_now([REQUEST, SEAT]), range(20)))
         assert sum(holding.taken.is_granted for holding in holdings) == 1
@@ -150,21 +150,21 @@ class TestRedisGoesAway:
         assert (await other.take([SEAT])).taken.is_granted
 
     async def test_a_silent_one_is_waited_for_once(self, shared, redis):
-        limiter = shared()
+        limiter = shared(seconds=1)
         await limiter.take([REQUEST])
         redis.pause()
         started = time.monotonic()
         await asyncio.gather(*(limiter.take([REQUEST]) for _ in range(50)))
-        assert 0.25 < time.monotonic() - started < 5.0, "one after the other they wait for 15 s"
+        assert 0.9 < time.monotonic() - started < 20, "one after the other they wait for 50 s"
         started = time.monotonic()
         await asyncio.gather(*(limiter.take([REQUEST]) for _ in range(50)))
-        assert time.monotonic() - started < 0.25
+        assert time.monotonic() - started < 0.9
         redis.resume()
         await until(limiter, True)
 
     @pytest.mark.parametrize("in_thread", [False, True])
     async def test_a_seat_that_it_gives_when_nobody_waits_any_more_goes_back(self, shared, redis, in_thread):
-        limiter, other = shared(), shared()
+        limiter, other = shared(seconds=1), shared()
         assert (await limiter.take([REQUEST])).taken.is_granted
         limiter.take_now([REQUEST])  # so that both have connections
         redis.pause()

@@ -153,7 +153,7 @@ class TestSynthesis:
 
     @pytest.fixture(autouse=True)
     def trouble(self, desk, servers):
-        desk.has(patience=3)
+        desk.has(patience=30)
         servers["ben"].reply(Reply(content=CANBERRA, first_delay=0.5, prompt_tokens=12, completion_tokens=3))
         servers["cid"].reply(Reply(status=500, error="out of memory"), times=None)
         servers["dan"].reply(Reply(content=["It is ", "Canberra."], prompt_tokens=90, completion_tokens=5))

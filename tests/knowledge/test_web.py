@@ -13,7 +13,7 @@ from routing.backends.fetch import Allowed, Limits
 from tests.knowledge.website import LOOPBACK, Website, website
 
 HURRIED = Manners(delay=0.0, longest_delay=0.0)
-LIMITS = Limits(size=20_000, seconds=5, redirects=3)
+LIMITS = Limits(size=20_000, seconds=30, redirects=3)
 QUICK = replace(LIMITS, seconds=0.5)
 AGENT = "Mozilla/5.0 (compatible; reader/1.0)"
 

@@ -145,7 +145,7 @@ async def test_one_that_is_asked_for_itself_has_to_be_there(site, path, code):
     site.put("/large", "x" * 100_001)
     site.put("/bomb", BOMB)
     with pytest.raises(PageUnavailable) as caught:
-        await reader(site, seconds=0.5 if path == "/slow" else 5).addresses_in_sitemap(site.url + path)
+        await reader(site, seconds=0.5 if path == "/slow" else 30).addresses_in_sitemap(site.url + path)
     assert caught.value.code == code
 
 

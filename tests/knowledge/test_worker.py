@@ -171,7 +171,7 @@ class TestRescue:
             await until(lambda: ProcrastinateWorker.objects.count() == 2)
             worker = await in_thread(ProcrastinateWorker.objects.first)()
             await in_thread(taken_by)(worker.pk, job)
-            await until(lambda: states() == ["done"], seconds=10)
+            await until(lambda: states() == ["done"])
 
     @pytest.mark.parametrize(("silent", "expected"), [(5, 0), (20, 1)])
     def test_a_worker_is_given_time_to_be_heard_of(self, silent, expected):

@@ -255,7 +255,7 @@ def test_a_process_keeps_its_figures_to_itself_where_the_folder_is_somebody_else
 
 def _alive(served):
     try:
-        return httpx.get(f"{served.url}/health/live", timeout=2).is_success
+        return httpx.get(f"{served.url}/health/live", timeout=10).is_success
     except httpx.HTTPError:
         return False
 

@@ -17,7 +17,7 @@ def scripted():
 
 @pytest.fixture
 async def client():
-    client = UpstreamClient(Timeouts(connect=1, first_byte=2, idle=1))
+    client = UpstreamClient(Timeouts(connect=10, first_byte=30, idle=30))
     yield client
     await client.aclose()
 

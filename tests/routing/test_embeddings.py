@@ -158,7 +158,7 @@ def scripted():
 
 @pytest.fixture
 async def embed(scripted):
-    client = UpstreamClient(Timeouts(connect=1, first_byte=2, idle=1))
+    client = UpstreamClient(Timeouts(connect=10, first_byte=30, idle=30))
 
     async def run(kind, asked):
         scripted.clear()
@@ -196,7 +196,7 @@ async def test_a_model_that_is_not_there_may_be_on_another_server(embed, kind):
 
 async def test_llama_cpps_batch_is_a_limit_of_length_too(embed, scripted):
     address = ServerAddress(name="box", kind=OPENAI, base_url=scripted.url)
-    client = UpstreamClient(Timeouts(connect=1, first_byte=2, idle=1))
+    client = UpstreamClient(Timeouts(connect=10, first_byte=30, idle=30))
     scripted.reply(
         Reply(status=500, error="input (900 tokens) is too large to process. increase the physical batch size"),
         path="/v1/embeddings",

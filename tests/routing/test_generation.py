@@ -214,7 +214,7 @@ def scripted():
 
 @pytest.fixture
 async def generate(scripted):
-    client = UpstreamClient(Timeouts(connect=1, first_byte=2, idle=1))
+    client = UpstreamClient(Timeouts(connect=10, first_byte=30, idle=30))
 
     async def run(kind, asked, reply=None):
         scripted.clear()

@@ -51,7 +51,7 @@ async def writing():
             await task
 
 
-async def stored(count, seconds=3.0):
+async def stored(count, seconds=20.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if await asked(DecisionRecord.objects.count) == count:

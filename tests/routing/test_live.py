@@ -30,7 +30,7 @@ async def following():
             await task
 
 
-async def visible(condition, seconds=2.0):
+async def visible(condition, seconds=20.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():

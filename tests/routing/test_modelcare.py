@@ -129,7 +129,7 @@ def address(scripted):
 
 @pytest.fixture
 async def client():
-    client = UpstreamClient(Timeouts(connect=1, first_byte=2, idle=1))
+    client = UpstreamClient(Timeouts(connect=10, first_byte=30, idle=30))
     yield client
     await client.aclose()
 
@@ -170,11 +170,13 @@ class TestPull:
         with pytest.raises(UpstreamFailed):
             await pulled(address, client)
 
-    async def test_a_server_that_falls_silent(self, scripted, address, client):
+    async def test_a_server_that_falls_silent(self, scripted, address):
+        client = UpstreamClient(Timeouts(connect=10, first_byte=30, idle=0.5))
         scripted.offer(NEW)
         scripted.reply(Reply(hang_after=3), path="/api/pull")
         with pytest.raises(UpstreamTimedOut):
             await pulled(address, client)
+        await client.aclose()
 
     async def test_leaving_cancels_and_pulling_again_goes_on(self, scripted, address, client):
         scripted.offer(NEW)

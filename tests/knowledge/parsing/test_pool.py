@@ -27,9 +27,9 @@ def parsers():
 
 @pytest.fixture
 def obedient(monkeypatch):
-    """Parsers whose children do what a text says; a second each."""
+    """Parsers whose children do what a text says."""
     monkeypatch.setattr(pool, "CHILD", "tests.knowledge.parsing.misbehaving")
-    with Parsers(seconds=1.5, memory=300 * MIB) as parsers:
+    with Parsers(memory=300 * MIB) as parsers:
         yield parsers
 
 
@@ -77,7 +77,7 @@ def test_one_child_reads_one_document_after_the_other(obedient):
 
 def test_threads_share_children(monkeypatch):
     monkeypatch.setattr(pool, "CHILD", "tests.knowledge.parsing.misbehaving")
-    with Parsers(processes=2, seconds=20) as parsers, ThreadPoolExecutor(6) as threads:
+    with Parsers(processes=2, seconds=60) as parsers, ThreadPoolExecutor(6) as threads:
         told = list(threads.map(lambda _: order(parsers, "sleep 0.05"), range(12)))
     assert len(set(told)) == 2
 
@@ -99,8 +99,6 @@ def test_the_parsers_of_this_process_are_made_once():
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("loop", "timed_out"),
-        ("loop_in_c", "timed_out"),
         ("take_memory", "out_of_memory"),
         (f"die {signal.SIGSEGV.value}", "crashed"),
         (f"die {signal.SIGKILL.value}", "crashed"),
@@ -109,11 +107,17 @@ def test_the_parsers_of_this_process_are_made_once():
     ],
 )
 def test_the_next_document_is_fine(obedient, text, code):
-    began = time.monotonic()
     failed = failure(obedient, text)
     assert failed.code == code
     assert failed.message.endswith(".")
-    assert time.monotonic() - began < 5
+    assert order(obedient, "tell").startswith("tell ")
+
+
+@pytest.mark.parametrize("text", ["loop", "loop_in_c"])
+def test_one_that_never_ends_is_given_up(obedient, text):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(obedient, "_seconds", 1.5)  # only for this one: how long others take is the machine's business
+        assert failure(obedient, text).code == "timed_out"
     assert order(obedient, "tell").startswith("tell ")
 
 
@@ -137,7 +141,7 @@ def test_a_child_killed_in_the_middle(obedient):
     order(obedient, "tell")
     (child,) = (child for child in children() if "misbehaving" in " ".join(child.cmdline()))
     threading.Timer(0.3, child.kill).start()
-    assert failure(obedient, "sleep 1.2").code == "crashed"
+    assert failure(obedient, "sleep 30").code == "crashed"
     assert order(obedient, "tell") != f"tell {child.pid}"
 
 
@@ -172,8 +176,8 @@ def test_a_child_has_no_secrets_and_cannot_write(obedient, monkeypatch, tmp_path
 def test_closing_ends_what_runs(obedient):
     threading.Timer(0.3, obedient.close).start()
     began = time.monotonic()
-    assert failure(obedient, "sleep 5").code == "closed"
-    assert time.monotonic() - began < 1
+    assert failure(obedient, "sleep 30").code == "closed"
+    assert time.monotonic() - began < 15
     assert failure(obedient, "tell").code == "closed"
     assert not [child for child in children() if "misbehaving" in " ".join(child.cmdline())]
 
@@ -196,7 +200,7 @@ parsers.parse({text.encode()!r}, name="x") if {text!r} else input()
         assert child.is_running()
         parent.kill()
         parent.wait()
-    _, alive = psutil.wait_procs([child], timeout=2)
+    _, alive = psutil.wait_procs([child], timeout=20)
     # One that has ended and that nobody has taken note of yet runs no more.
     assert all(one.status() == psutil.STATUS_ZOMBIE for one in alive)
 
