@@ -260,7 +260,7 @@ class TestCancellation:
         left.set()
         thread.join()
         gone = time.monotonic()
-        assert request.wait_disconnected(1.0), "the model server still works for a client that left"
+        assert request.wait_disconnected(), "the model server still works for a client that left"
         assert request.disconnected_at - gone < 1.0
 
     def test_while_the_request_is_still_arriving(self, served_ollama, ollama):

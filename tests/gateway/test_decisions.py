@@ -58,7 +58,7 @@ def fish(_served_ollama):
     _served_ollama.shell(f"{rows} R.objects.filter(name='Fish').delete()")
 
 
-def eventually(condition, seconds=5.0):
+def eventually(condition, seconds=30.0):
     deadline = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -181,7 +181,7 @@ class TestAPatternThatTakesTooLong:
         with pytest.raises(Undecided) as told:
             self.SLOW.spans(self.TEXT)
         assert told.value.owner == "house"
-        assert time.perf_counter() - began < 2
+        assert time.perf_counter() - began < 20
 
     @pytest.mark.parametrize("goes_on", [True, False])
     def test_and_the_text_goes_on_without_it_or_ends(self, goes_on):

@@ -29,7 +29,7 @@ class Connection:
         self.begun.set()
 
     async def run(self, consumer: type[HttpConsumer]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await consumer.as_asgi()(self.scope, self.incoming.get, self.send)
 
     @property

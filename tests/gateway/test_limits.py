@@ -116,7 +116,7 @@ def statuses(answers):
 
 async def at_once(server):
     """Return how many requests the model server had at the same time, at most, once all have ended."""
-    for _ in range(200):  # it notes the last one's end a moment after its client has the answer
+    for _ in range(2_000):  # it notes the last one's end a moment after its client has the answer
         if all(one.finished_at is not None for one in server.work_at("/api/chat")):
             break
         await asyncio.sleep(0.01)
@@ -235,7 +235,7 @@ async def test_a_view_that_comes_in_after_its_client_left_takes_nothing():
 
     async def view(request):
         def come_in():
-            assert has_left.wait(5)
+            assert has_left.wait(20)
             request.stay.come_in(entry.entry_of([policy]))
 
         views.append(asyncio.create_task(asyncio.to_thread(come_in)))

@@ -197,7 +197,7 @@ class TestIngestion:
         running = asyncio.create_task(Ingest.as_asgi()(connection.scope, connection.incoming.get, connection.send))
         await asyncio.wait_for(looking.wait(), 5)
         connection.leave()
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 20)
         assert connection.sent == []
         assert await in_thread(IngestionJob.objects.count)() == 1
 

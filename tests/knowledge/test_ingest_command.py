@@ -267,7 +267,7 @@ class TestForeground:
         assert [outcome.result for outcome in heard.outcomes] == ["created"]
 
 
-async def until_done(seconds=15.0):
+async def until_done(seconds=60.0):
     deadline = asyncio.get_running_loop().time() + seconds
     while await in_thread(states)() != ["done"]:
         assert asyncio.get_running_loop().time() < deadline

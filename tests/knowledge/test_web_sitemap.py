@@ -158,4 +158,4 @@ def test_there_is_an_end_to_addresses(form):
     found = read_sitemap(urlset(*addresses) if form == "xml" else "\n".join(addresses).encode(), url=URL)
     assert len(found.pages) == MOST_ADDRESSES
     assert found.notes == (f"{URL} holds more than 50,000 addresses; the others were not read.",)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30

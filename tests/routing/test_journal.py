@@ -106,7 +106,7 @@ async def test_the_end_of_the_process_does_not_wait_long_for_the_database(journa
         start = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 8
     gate.set()
     assert "were lost" in caplog.text
 
@@ -234,7 +234,7 @@ def test_noting_does_not_wait_while_the_database_is_written(journal, monkeypatch
 
     thread = threading.Thread(target=flush)
     thread.start()
-    inside.wait(5)
+    inside.wait(20)
     start = time.perf_counter()
     journal.note(record(2))
     journal.rules_hit([1])

@@ -51,8 +51,8 @@ def asked(server):
 
 
 async def becomes_idle(pool):
-    """Tell whether nobody has or waits for a seat, a second later at the most: what is cut off lets go by itself."""
-    for _ in range(100):
+    """Tell whether nobody has or waits for a seat, soon: what is cut off lets go by itself."""
+    for _ in range(2_000):
         lanes = pool.admission.lanes.values()
         if all(lane.in_flight == 0 and lane.waiting == 0 for lane in lanes) and not len(pool.admission.queue):
             return True

@@ -46,7 +46,7 @@ async def kept():
             await task
 
 
-async def eventually(condition, seconds=5.0):
+async def eventually(condition, seconds=30.0):
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

