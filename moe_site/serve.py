@@ -2,20 +2,17 @@
 
 import contextlib
 import fcntl
-import http.client
 import ipaddress
 import logging
 import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from django.conf import settings
 from django.core.checks import run_checks
@@ -25,108 +22,17 @@ from django.db import connection, connections
 from moe_site import banner, first_start, logs
 from moe_site.checks import database
 from moe_site.checks.exposure import start_warnings
+from moe_site.child import Child
 from moe_site.embedded import llama
 from moe_site.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, embedded_postgres
-from routing.metrics import FOLDER_VARIABLE, folder_empty, folder_make, folder_of, process_forget
+from moe_site.listening import answers, listen, url_of
+from routing.metrics import folder_empty, folder_of
 
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
-BIND_SECONDS = 8.0
-STEADY_SECONDS = 30.0
-RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 MIGRATION_LOCK = 0x4D4F45  # any number all our processes agree on
-
-
-class Child:
-    """A process that is started again when it ends, and that ends with us.
-
-    ``stdin`` is a pipe we only hold: when we are gone, whatever the reason, the child reads its end and leaves.
-    ``figures`` is the folder of the figures that it and its siblings keep for Prometheus.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        command: list[str],
-        *,
-        log: Path | None = None,
-        pass_fds: tuple[int, ...] = (),
-        figures: Path | None = None,
-    ) -> None:
-        self.name = name
-        self.command = command
-        self._log = log
-        self._pass_fds = pass_fds
-        self._figures = figures
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
-        self._failures = 0
-        self._not_before = 0.0
-
-    def start(self) -> None:
-        command = self.command
-        # The folder may be gone: systemd removes what users have in memory when they log out (RemoveIPC).
-        if self._figures and folder_make(self._figures):
-            command = ["env", f"{FOLDER_VARIABLE}={self._figures}", *command]
-        with self._output() as output:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT if self._log else None,
-                pass_fds=self._pass_fds,
-                cwd=settings.BASE_DIR,
-                start_new_session=True,  # Ctrl-C reaches the supervisor alone
-            )
-        self._started_at = time.monotonic()
-
-    @contextlib.contextmanager
-    def _output(self) -> Iterator[IO[bytes] | None]:
-        if self._log is None:
-            yield None
-            return
-        with self._log.open("wb") as file:
-            yield file
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def keep_running(self) -> None:
-        """Start the child again if it ended, at once the first time and then with growing pauses."""
-        now = time.monotonic()
-        if self.running or now < self._not_before:
-            return
-        if self._process is not None:
-            self._forget(self._process.pid)
-            steady = now - self._started_at > STEADY_SECONDS
-            self._failures = 1 if steady else self._failures + 1
-            self._not_before = now + RESTART_SECONDS[min(self._failures, len(RESTART_SECONDS)) - 1]
-            logger.error("process ended, starting it again name=%s status=%s", self.name, self._process.returncode)
-        self.start()
-
-    def ask_to_stop(self) -> None:
-        if self.running and self._process:
-            self._process.terminate()
-
-    def wait_stopped(self, deadline: float) -> None:
-        if self._process is None:
-            return
-        try:
-            self._process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            logger.warning("process does not stop, killing it name=%s", self.name)
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._forget(self._process.pid)
-
-    def _forget(self, pid: int) -> None:
-        if self._figures:
-            process_forget(self._figures, pid)
 
 
 class Supervisor:
@@ -314,53 +220,3 @@ def only_one(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Listen on ``host``:``port`` (0: any free one); raises CommandError when that is not possible."""
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        raise CommandError(f"--host {host} is not an address of this machine: {error}") from error
-    deadline = time.monotonic() + BIND_SECONDS
-    while True:
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(address)
-            listening.listen(2048)
-            break
-        except OSError as error:
-            listening.close()
-            # The workers of a killed supervisor need a moment to end their requests.
-            if time.monotonic() > deadline or error.errno != 98:
-                raise CommandError(
-                    f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or stop what uses it."
-                ) from error
-            time.sleep(0.2)
-    listening.setblocking(False)
-    try:
-        yield listening
-    finally:
-        listening.close()
-
-
-def url_of(address: tuple[object, ...]) -> str:
-    host, port = str(address[0]), address[1]
-    if host in ("0.0.0.0", "::"):  # noqa: S104
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def answers(address: tuple[object, ...], path: str) -> bool:
-    """Tell whether an HTTP server on this machine answers ``path`` with 200."""
-    host = url_of(address).removeprefix("http://")
-    client = http.client.HTTPConnection(host, timeout=2)
-    try:
-        client.request("GET", path)
-        return client.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        client.close()

@@ -11,8 +11,8 @@ import httpx
 import openai
 import pytest
 
+from moe_site.child import Child
 from moe_site.embedded.postgres import EmbeddedPostgres
-from moe_site.serve import Child
 from routing.metrics import FOLDER_VARIABLE
 from tests.conftest import new_data_dir
 from tests.serving import ROOT, Served

@@ -1,0 +1,110 @@
+"""A process of `manage.py serve`, which is kept running."""
+
+import contextlib
+import logging
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+
+from routing.metrics import FOLDER_VARIABLE, folder_make, process_forget
+
+logger = logging.getLogger(__name__)
+
+STEADY_SECONDS = 30.0
+"""Of running, after which an end is a first one again."""
+RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Pauses before it is started again, by how often it has ended."""
+
+
+class Child:
+    """A process that is started again when it ends, and that ends with us.
+
+    ``stdin`` is a pipe we only hold: when we are gone, whatever the reason, the child reads its end and leaves.
+    ``figures`` is the folder of the figures that it and its siblings keep for Prometheus.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        log: Path | None = None,
+        pass_fds: tuple[int, ...] = (),
+        figures: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.command = command
+        self._log = log
+        self._pass_fds = pass_fds
+        self._figures = figures
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._failures = 0
+        self._not_before = 0.0
+
+    def start(self) -> None:
+        command = self.command
+        # The folder may be gone: systemd removes what users have in memory when they log out (RemoveIPC).
+        if self._figures and folder_make(self._figures):
+            command = ["env", f"{FOLDER_VARIABLE}={self._figures}", *command]
+        with self._output() as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT if self._log else None,
+                pass_fds=self._pass_fds,
+                cwd=settings.BASE_DIR,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone
+            )
+        self._started_at = time.monotonic()
+
+    @contextlib.contextmanager
+    def _output(self) -> Iterator[IO[bytes] | None]:
+        if self._log is None:
+            yield None
+            return
+        with self._log.open("wb") as file:
+            yield file
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def keep_running(self) -> None:
+        """Start the child again if it ended, at once the first time and then with growing pauses."""
+        now = time.monotonic()
+        if self.running or now < self._not_before:
+            return
+        if self._process is not None:
+            self._forget(self._process.pid)
+            steady = now - self._started_at > STEADY_SECONDS
+            self._failures = 1 if steady else self._failures + 1
+            self._not_before = now + RESTART_SECONDS[min(self._failures, len(RESTART_SECONDS)) - 1]
+            logger.error("process ended, starting it again name=%s status=%s", self.name, self._process.returncode)
+        self.start()
+
+    def ask_to_stop(self) -> None:
+        if self.running and self._process:
+            self._process.terminate()
+
+    def wait_stopped(self, deadline: float) -> None:
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            logger.warning("process does not stop, killing it name=%s", self.name)
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._forget(self._process.pid)
+
+    def _forget(self, pid: int) -> None:
+        if self._figures:
+            process_forget(self._figures, pid)
