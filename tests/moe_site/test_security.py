@@ -228,6 +228,7 @@ OPENING = {
     "moe_site/doctor/servers.py": "the same, for the time they tell",
     "moe_site/doctor/machine.py": "this machine",
     "moe_site/listening.py": "this machine",
+    "moe_site/serve.py": "this machine",
     "moe_site/embedded/llama.py": "this machine",
     "moe_site/server.py": "accepts connections",
     "moe_site/worker.py": "accepts connections",
