@@ -9,14 +9,25 @@ from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
 
-from gateway import facade, listing
+from gateway import listing
 from gateway.auth import Caller
 from gateway.cited import Cited
 from gateway.completions import Routed, complete
 from gateway.doors import Door
 from gateway.embeddings import EmbeddingRequest
 from gateway.errors import NotFound, error_headers
-from gateway.facade import Asked, LineWriter, Load
+from gateway.nativeanswer import HEADERS, VERSION, LineWriter, embed_answer
+from gateway.nativerequest import (
+    LATEST,
+    Asked,
+    Load,
+    model_name,
+    parse_embed,
+    parse_generate,
+    parse_native_chat,
+    parse_old_embeddings,
+    read,
+)
 from gateway.offer import Offer
 from gateway.policy import ANY_SCOPE, Needs, Scope
 from gateway.surfaces import Embedding
@@ -92,7 +103,7 @@ class Talking(NativeDoor):
         if not data:
             return
         if not self.response_started:
-            await self.start(200, facade.HEADERS)
+            await self.start(200, HEADERS)
         await self.send_body(data, more_body=True)
 
     async def _load(self, request: Load, caller: Caller, known: Catalog) -> str:
@@ -120,7 +131,7 @@ class NativeChat(Talking):
 
     async def answer(self, body: bytes, caller: Caller) -> None:
         known = await catalog.aget()
-        await self.converse(facade.parse_native_chat(facade.read(body), _knows(known, caller)), caller, known)
+        await self.converse(parse_native_chat(read(body), _knows(known, caller)), caller, known)
 
 
 class NativeGenerate(Talking):
@@ -131,7 +142,7 @@ class NativeGenerate(Talking):
 
     async def answer(self, body: bytes, caller: Caller) -> None:
         known = await catalog.aget()
-        await self.converse(facade.parse_generate(facade.read(body), _knows(known, caller)), caller, known)
+        await self.converse(parse_generate(read(body), _knows(known, caller)), caller, known)
 
 
 class NativeEmbed(NativeDoor, Embedding):
@@ -141,10 +152,10 @@ class NativeEmbed(NativeDoor, Embedding):
 
     async def answer(self, body: bytes, caller: Caller) -> None:
         started = time.perf_counter_ns()
-        data = facade.read(body)
-        found = await self.vectors(facade.parse_embed(data, _knows(await catalog.aget(), caller)), caller)
+        data = read(body)
+        found = await self.vectors(parse_embed(data, _knows(await catalog.aget(), caller)), caller)
         spent = time.perf_counter_ns() - started
-        await self.send_json(facade.embed_answer(facade.model_name(data), found, spent))
+        await self.send_json(embed_answer(model_name(data), found, spent))
 
     async def vectors(self, request: EmbeddingRequest, caller: Caller) -> Embeddings:
         return await self.embedded(request, caller) if request.texts else Embeddings(vectors=())
@@ -154,7 +165,7 @@ class NativeEmbeddings(NativeEmbed):
     """POST /api/embeddings, the older way"""
 
     async def answer(self, body: bytes, caller: Caller) -> None:
-        request = facade.parse_old_embeddings(facade.read(body), _knows(await catalog.aget(), caller))
+        request = parse_old_embeddings(read(body), _knows(await catalog.aget(), caller))
         found = await self.vectors(request, caller)
         await self.send_json({"embedding": list(found.vectors[0]) if found.vectors else []})
 
@@ -175,9 +186,9 @@ class NativeShow(NativeDoor):
     needs = ANY_SCOPE
 
     async def answer(self, body: bytes, caller: Caller) -> None:
-        name = facade.model_name(facade.read(body))
+        name = model_name(read(body))
         found = {entry.name: entry for entry in await _shelf(caller)}
-        for spelling in (name, f"{name}{facade.LATEST}", name.removesuffix(facade.LATEST)):
+        for spelling in (name, f"{name}{LATEST}", name.removesuffix(LATEST)):
             if spelling in found:
                 await self.send_json(listing.shown(found[spelling]))
                 return
@@ -208,7 +219,7 @@ class NativeVersion(NativeDoor):
     methods = ("GET", "HEAD")
 
     async def answer(self, body: bytes, caller: Caller) -> None:
-        await self.send_json({"version": facade.VERSION})
+        await self.send_json({"version": VERSION})
 
 
 class Administration(NativeDoor):

@@ -20,7 +20,7 @@ from gateway.guards.live import guard_of
 from gateway.guards.options import EXAMPLES, settings_of
 from gateway.guards.trying import Trial, masked, tried
 from gateway.models import Guard as GuardRow
-from routing.admin.trying import TextField
+from routing.admin.fields import TextField
 from routing.catalog import catalog
 from routing.pool import new_pool
 

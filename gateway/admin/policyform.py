@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 from gateway.keyring.wording import fitting_nothing
 from gateway.models import Policy
 from gateway.policy import Scope
-from routing.admin.rules import LinesField
+from routing.admin.fields import LinesField
 
 WHAT = ("scopes", "allowed_models", "allowed_collections", "allowed_addresses")
 HOW_MUCH = (

@@ -20,7 +20,8 @@ from knowledge.admin.wording import counted, excerpt
 from knowledge.models import Collection, Document, GoldenQuery
 from knowledge.passages import Fusion, Mode, Passage, Retrieval, SearchRequest
 from knowledge.search import LONGEST_QUESTION, Comparison, compared
-from routing.admin.trying import LONGEST_IN_ADDRESS, ObjectField, TextField
+from routing.admin.fields import ObjectField, TextField
+from routing.admin.trying import LONGEST_IN_ADDRESS
 from routing.exceptions import EndpointError
 
 MOST_PASSAGES = 50

@@ -19,7 +19,7 @@ from knowledge.curation.editing import LONGEST_HEADING, LONGEST_TEXT, chunk_spli
 from knowledge.exceptions import TextChanged
 from knowledge.models import Chunk, ChunkEdit
 from knowledge.revisions import Received
-from routing.admin.trying import TextField
+from routing.admin.fields import TextField
 from routing.exceptions import EndpointError
 
 SPLIT_HERE = "-----8<-----"

@@ -22,8 +22,8 @@ from knowledge.curation.differences import words_compared
 from knowledge.curation.edit import Outcome, joined, originals_of
 from knowledge.curation.editing import LONGEST_TEXT, Answer, conflict_resolve, edit_withdraw
 from knowledge.models import ChunkEdit
+from routing.admin.fields import TextField
 from routing.admin.readonly import Kept
-from routing.admin.trying import TextField
 from routing.exceptions import EndpointError
 
 

@@ -13,8 +13,8 @@ from knowledge.embedding import LENGTHS, Probe, probed
 from knowledge.models import Collection, Embedding, EmbeddingModel, EmbeddingSource
 from knowledge.switching import model_drop
 from knowledge.vectors import index_drop
+from routing.admin.fields import LinesField
 from routing.admin.profiles import GuardedDeletion
-from routing.admin.rules import LinesField
 from routing.exceptions import EndpointError
 from routing.models import InstalledModel
 

@@ -17,7 +17,7 @@ from knowledge.admin.telling import tell_problems
 from knowledge.admin.wording import excerpt
 from knowledge.goldenfile import BadGoldenQueries, golden_import, golden_lines, golden_read
 from knowledge.models import Collection, GoldenQuery
-from routing.admin.rules import LinesField
+from routing.admin.fields import LinesField
 from routing.admin.trying import LONGEST_IN_ADDRESS
 from routing.admin.uploads import TextFileField
 

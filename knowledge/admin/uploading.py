@@ -24,8 +24,7 @@ from knowledge.authors import Author
 from knowledge.models import Collection, Document, IngestionJob
 from knowledge.receiving import Incoming, document_receive, page_receive, sitemap_receive
 from knowledge.revisions import Received
-from routing.admin.rules import LinesField
-from routing.admin.trying import ObjectField, TextField
+from routing.admin.fields import LinesField, ObjectField, TextField
 from routing.exceptions import EndpointError
 
 MOST_ADDRESSES = 200

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.text import capfirst
 
-from routing.admin.rules import LinesField
+from routing.admin.fields import LinesField
 from routing.catalog import AUTO
 from routing.models import RoutingProfile
 

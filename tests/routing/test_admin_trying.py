@@ -6,7 +6,7 @@ import re
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from routing.admin import trying
+from routing.admin import trial, trying
 from routing.classifying import Opinion
 from routing.models import (
     ClassifierVersion,
@@ -40,7 +40,7 @@ class Says:
 @pytest.fixture(autouse=True)
 def says(monkeypatch):
     says = Says()
-    monkeypatch.setattr(trying, "shared_classifying", lambda: says)
+    monkeypatch.setattr(trial, "shared_classifying", lambda: says)
     return says
 
 
@@ -236,8 +236,8 @@ def test_a_conversation_stays_with_its_expert(admin_client, says):
 
 
 def test_turns_are_told_apart_by_lines_of_hyphens():
-    assert trying.turns_of("one\n\ntwo\n---\n\n- three\n -----\n") == ["one\n\ntwo", "- three"]
-    assert trying.turns_of("") == []
+    assert trial.turns_of("one\n\ntwo\n---\n\n- three\n -----\n") == ["one\n\ntwo", "- three"]
+    assert trial.turns_of("") == []
 
 
 def test_what_the_model_is_told(admin_client, experts):

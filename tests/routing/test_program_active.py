@@ -10,7 +10,7 @@ import pytest
 from channels.db import database_sync_to_async
 from django.core.management import call_command
 
-from routing.admin import trying
+from routing.admin import trial
 from routing.catalog import catalog
 from routing.classifying import Opinion
 from routing.management.commands import route
@@ -125,7 +125,7 @@ class TestShown:
         kept(installed(server), active=True)
         catalog.get()
         monkeypatch.setattr(route, "installation_prepare", lambda say: None)
-        for module in (route, trying):
+        for module in (route, trial):
             monkeypatch.setattr(module, "shared_classifying", Unsure)
 
     def test_the_command_asks_it_and_tells(self, capsys):

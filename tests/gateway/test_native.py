@@ -9,8 +9,9 @@ import httpx
 import ollama as official
 import pytest
 
-from gateway import facade, listing
-from gateway.facade import LineWriter, Load, parse_embed, parse_generate, parse_native_chat, parse_old_embeddings
+from gateway import listing
+from gateway.nativeanswer import LineWriter
+from gateway.nativerequest import Load, parse_embed, parse_generate, parse_native_chat, parse_old_embeddings, read
 from routing.backends.generation import TextRequest
 from routing.backends.protocol import ChatRequest, Delta, Finish, ServerAddress, ServerKind, ToolCallDelta, Usage
 from routing.catalog import Catalog, Expert, Profile, Replica
@@ -135,7 +136,7 @@ class TestChats:
     @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]"])
     def test_what_is_no_request(self, body):
         with pytest.raises(BadRequest):
-            facade.read(body)
+            read(body)
 
 
 class TestGenerating:
