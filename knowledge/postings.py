@@ -15,6 +15,7 @@ from django.db.models import F, Func, Value
 
 from knowledge.models import Collection
 from knowledge.terms import counted
+from routing.copying import copying
 
 TITLE_WEIGHT = 2
 """How often a term of the title or the headings counts, beside once in the text."""
@@ -58,10 +59,7 @@ def chunk_terms(*, title: str, heading: str, text: str, language: str) -> ChunkT
 
 def postings_write(collection_id: int, terms: Mapping[int, ChunkTerms]) -> Tally:
     """Write the postings of chunks that become findable; ``terms`` are theirs by chunk id."""
-    with (
-        connection.cursor() as cursor,
-        cursor.copy("COPY knowledge_posting (collection_id, term, chunk_id, frequency, length) FROM STDIN") as copy,
-    ):
+    with copying("COPY knowledge_posting (collection_id, term, chunk_id, frequency, length) FROM STDIN") as copy:
         for chunk_id, one in terms.items():
             # Put together here, in half of the time that the driver takes row by row: numbers need no escapes.
             rows = zip(one.numbers, one.frequencies, strict=True)

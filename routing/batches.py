@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 import orjson
 from django.db import DataError, Error, IntegrityError, connection, models, transaction
 
+from routing.copying import copying
+
 logger = logging.getLogger("routing")
 
 Record = TypeVar("Record", bound=models.Model)
@@ -136,7 +138,7 @@ def rows_copy(records: Sequence[Record]) -> None:
     columns = [column for column in kind._meta.concrete_fields if not isinstance(column, models.AutoField)]
     names = ", ".join(connection.ops.quote_name(column.column or "") for column in columns)
     table = connection.ops.quote_name(kind._meta.db_table)
-    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+    with copying(f"COPY {table} ({names}) FROM STDIN") as copy:
         for record in map(storable, records):
             copy.write_row([_column(column, getattr(record, column.attname)) for column in columns])
 

@@ -9,6 +9,7 @@ from django.db.models import Field
 
 from knowledge.archive.tables import Table
 from knowledge.models import StoredContent
+from routing.copying import copying
 
 
 def ids_fresh(table: Table, number: int) -> Iterator[int]:
@@ -26,7 +27,7 @@ def rows_write(table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
     columns = table.columns
     names = ", ".join(connection.ops.quote_name(one.column or "") for one in columns)
     name = connection.ops.quote_name(table.model._meta.db_table)
-    with connection.cursor() as cursor, cursor.copy(f"COPY {name} ({names}) FROM STDIN") as copy:
+    with copying(f"COPY {name} ({names}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row([_stored(one, row[one.name]) for one in columns])
 

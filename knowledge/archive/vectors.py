@@ -5,9 +5,8 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
-from django.db import connection
-
 from knowledge.exceptions import BadArchive
+from routing.copying import copying
 
 BATCH = 1_000
 """Vectors held in memory at a time."""
@@ -24,14 +23,11 @@ def record_size(dimensions: int) -> int:
 
 def records_of(collection_id: int, model_id: int) -> Iterator[tuple[int, bytes]]:
     """Yield the vectors by a model in the order of their chunks, each with its chunk's id, as a record."""
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            "COPY (SELECT chunk_id, vector FROM knowledge_embedding "
-            "WHERE collection_id = %s AND embedding_model_id = %s ORDER BY chunk_id) TO STDOUT (FORMAT BINARY)",
-            [collection_id, model_id],
-        ) as copy,
-    ):
+    with copying(
+        "COPY (SELECT chunk_id, vector FROM knowledge_embedding "
+        "WHERE collection_id = %s AND embedding_model_id = %s ORDER BY chunk_id) TO STDOUT (FORMAT BINARY)",
+        [collection_id, model_id],
+    ) as copy:
         for chunk, vector in copy.rows():
             chunk_id = int.from_bytes(chunk)
             yield chunk_id, _ID.pack(chunk_id) + _swapped(vector[_WIDTH.size :])
@@ -58,13 +54,10 @@ def vectors_write(
 ) -> None:
     """Write vectors, each with its chunk's id and whether it is found."""
     head = _WIDTH.pack(dimensions, 0)
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            "COPY knowledge_embedding (chunk_id, embedding_model_id, collection_id, findable, vector) "
-            "FROM STDIN (FORMAT BINARY)"
-        ) as copy,
-    ):
+    with copying(
+        "COPY knowledge_embedding (chunk_id, embedding_model_id, collection_id, findable, vector) "
+        "FROM STDIN (FORMAT BINARY)"
+    ) as copy:
         copy.write(_BEGINNING)
         for chunk_id, findable, vector in rows:
             ids: Sequence[int] = (5, 8, chunk_id, 8, model_id, 8, collection_id, 1)

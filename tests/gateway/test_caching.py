@@ -560,9 +560,9 @@ class TestAtTheSameTime:
         assert max(one.received_at for one in asked) < min(one.finished_at or math.inf for one in asked)
 
     async def test_one_that_waits_and_leaves_takes_nothing_from_the_others(self, desk):
-        desk.says("The team lead.", first_delay=0.4)
+        desk.says("The team lead.", first_delay=2)
         first = asyncio.create_task(desk.send())
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(desk.server.wait_for_work, "/api/chat")
         third = asyncio.create_task(desk.send(leave_after=0.3))
         assert (await desk.send(leave_after=0.1)).status is None
         assert ((await first).cache, (await third).cache) == ("miss", None)
