@@ -30,6 +30,7 @@ from routing.trial import Attempt, Trial, another_may_do
 logger = logging.getLogger(__name__)
 
 CLIENT_RETRY_AFTER_SECONDS = 5.0
+COUNT_SECONDS = 2.0
 CONVERSATIONS_KEPT = 10_000
 Event = TypeVar("Event")
 
@@ -123,7 +124,8 @@ class Pool:
             return None
         text = "\n".join(message.text for message in call.messages)
         try:
-            answer = await self.client.request_json(server, "POST", "/tokenize", {"content": text}, timeout=2.0)
+            body = {"content": text}
+            answer = await self.client.request_json(server, "POST", "/tokenize", body, timeout=COUNT_SECONDS)
         except EndpointError:
             self._do_not_count.add(server.base_url)
             return None

@@ -32,6 +32,25 @@ from tests.serving import ROOT, Served, opened
 
 _numbers = itertools.count(1)
 
+# How long this process waits for what it can do without: a look in a table, Redis, a search, a model's rewording.
+WAITS = (
+    "gateway.caching.answers.LOOKUP_SECONDS",
+    "gateway.caching.inredis.ANSWER_SECONDS",
+    "gateway.condensing.CONDENSE_SECONDS",
+    "gateway.health.DATABASE_SECONDS",
+    "gateway.library.SEARCH_SECONDS",
+    "gateway.limits.limiter.ANSWER_SECONDS",
+    "gateway.native.PROBE_SECONDS",
+    "gateway.responses.stored.SECONDS",
+    "knowledge.reranking.SECONDS",
+    "routing.classifying.EMBEDDING_SECONDS",
+    "routing.mixture.agreement.EMBEDDING_SECONDS",
+    "routing.pool.COUNT_SECONDS",
+    "routing.residency.PROBE_SECONDS",
+    "routing.vectorcache.LOOKUP_SECONDS",
+    "routing.writing.LAST_WRITE_SECONDS",
+)
+
 # The same examples each time, and none refused for what the machine is busy with.
 hypothesis.settings.register_profile(
     "suite", derandomize=True, database=None, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -84,6 +103,18 @@ def _migrated_cluster() -> Path:
 def _quick_passwords() -> None:
     """Hash passwords at once: what makes a real hash slow to guess costs each test with a login a fifth of a second."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
+    """Wait for it as long as it takes: a busy machine is no reason to go on without, and to answer otherwise.
+
+    What happens where the wait is over is the matter of tests that set a short one for themselves.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in WAITS:
+            patch.setattr(name, 60.0)
+        yield
 
 
 @pytest.fixture(scope="session")

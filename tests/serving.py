@@ -1,8 +1,10 @@
 """`manage.py serve` as a subprocess, for tests of the real thing."""
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -74,6 +76,18 @@ class Served:
         client = httpx.Client(base_url=self.url, headers=headers, timeout=60, **options)  # type: ignore[arg-type]
         opened.append(client)
         return client
+
+    def dial(self, path: str, body: Mapping[str, object]) -> socket.socket:
+        """Send a request with the API key, and return its connection: who closes it is a client that leaves."""
+        address = httpx.URL(self.url)
+        content = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {address.host}\r\nAuthorization: Bearer {self.api_key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        connection = socket.create_connection((address.host, address.port or 80), timeout=60)
+        connection.sendall(head.encode() + content)
+        return connection
 
     def manage(self, *arguments: str, timeout: float = 120) -> str:
         """Run another command of this installation and return what it printed."""

@@ -238,8 +238,8 @@ class TestStreams:
                     if event.type == "response.output_text.delta":
                         break
         else:
-            with pytest.raises(openai.APITimeoutError):
-                served_ollama.client(timeout=0.6).responses.create(**asked())
+            with served_ollama.dial("/v1/responses", asked()):
+                ollama.wait_for_work("/api/chat")
         assert ollama.requests_to("/api/chat")[-1].wait_disconnected()
 
 

@@ -1,7 +1,6 @@
 """POST /v1/completions."""
 
 import json
-import time
 
 import openai
 import pytest
@@ -247,10 +246,7 @@ class TestServed:
         body = {"model": CODER, "prompt": "a", "stream": True}
         with served_ollama.http().stream("POST", COMPLETIONS, json=body) as response:
             next(response.iter_raw())
-        gone = time.monotonic()
-        request = ollama.work_at("/api/generate")[-1]
-        assert request.wait_disconnected()
-        assert request.disconnected_at - gone < 1.0
+        assert ollama.work_at("/api/generate")[-1].wait_disconnected(10)
 
 
 @pytest.mark.served

@@ -337,8 +337,7 @@ def switched_under_load(documents, each, *, askers):
 def test_a_collection_is_switched_while_it_is_searched():
     figures = switched_under_load(4, 10, askers=2)
     assert figures["searches"] > 20
-    assert figures["switch"] < 1
-    assert figures["back"] < 1
+    assert figures["chunks"] > 40
 
 
 @pytest.mark.slow

