@@ -1,4 +1,4 @@
-"""One mapping from what went wrong to what an OpenAI client sees, for consumers, REST views and Django's own errors.
+"""One mapping from what went wrong to what an OpenAI client sees: for consumers, REST views and error pages.
 
 The door's own leaves of the exception tree in routing/exceptions.py:
 
@@ -21,8 +21,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
-from django.views import defaults
+from django.http import HttpResponse
 
 from routing.backends import codec
 from routing.exceptions import BadRequest, EndpointError, Unavailable
@@ -187,13 +186,6 @@ def translated(error: Exception) -> EndpointError:
     return InternalError()
 
 
-# --- Django's own error pages (handler400 … handler500 in moe_site/urls.py) ----------------------------------
-
-
-def speaks_json(path: str) -> bool:
-    return path.startswith(("/v1/", "/health/")) or path in ("/v1", "/health")
-
-
 def http_response(error: EndpointError) -> HttpResponse:
     return HttpResponse(
         codec.dumps(envelope(error)),
@@ -201,32 +193,3 @@ def http_response(error: EndpointError) -> HttpResponse:
         content_type="application/json",
         headers=error_headers(error),
     )
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not speaks_json(request.path):
-        return defaults.bad_request(request, exception)
-    return http_response(
-        BadRequest(
-            "The request was refused before it was read, most often because of its Host header. "
-            "An administrator can add the name you use to ALLOWED_HOSTS."
-        )
-    )
-
-
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not speaks_json(request.path):
-        return defaults.permission_denied(request, exception)
-    return http_response(PermissionDenied("You may not do this."))
-
-
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not speaks_json(request.path):
-        return defaults.page_not_found(request, exception)
-    return http_response(NotFound(f"There is nothing at {request.method} {request.path}."))
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    if not speaks_json(request.path):
-        return defaults.server_error(request)
-    return http_response(InternalError())

@@ -15,7 +15,8 @@ from gateway.cited import Cited
 from gateway.completions import Routed, complete
 from gateway.doors import Door
 from gateway.embeddings import EmbeddingRequest
-from gateway.errors import NotFound, error_headers
+from gateway.errors import error_headers
+from gateway.misdirected import nothing_at
 from gateway.nativeanswer import HEADERS, VERSION, LineWriter, embed_answer
 from gateway.nativerequest import (
     LATEST,
@@ -248,7 +249,7 @@ class Unknown(NativeDoor):
     methods = Administration.methods
 
     async def answer(self, body: bytes, caller: Caller) -> None:
-        raise NotFound(f"There is nothing at {self.scope['method']} {self.scope['path']}.")
+        raise nothing_at(self.scope["method"], self.scope["path"])
 
 
 class Alive(NativeDoor):

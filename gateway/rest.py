@@ -18,13 +18,13 @@ from gateway.auth import Caller, Visit, check_scope, keys, recognise
 from gateway.errors import (
     AuthenticationFailed,
     MethodNotAllowed,
-    NotFound,
     PermissionDenied,
     UnsupportedMediaType,
     envelope,
     error_headers,
     from_exception,
 )
+from gateway.misdirected import nothing_at
 from gateway.usage.journal import usage
 from routing.exceptions import BadRequest, EndpointError
 
@@ -78,7 +78,7 @@ def _translate(exception: Exception, view: Any, request: Request) -> EndpointErr
     if isinstance(exception, exceptions.MethodNotAllowed):
         return MethodNotAllowed(str(request.method), tuple(view.allowed_methods))
     if isinstance(exception, Http404 | exceptions.NotFound):
-        return NotFound(f"There is nothing at {request.method} {request.path}.")
+        return nothing_at(str(request.method), request.path)
     if isinstance(exception, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         return AuthenticationFailed(str(exception.detail))
     if isinstance(exception, exceptions.PermissionDenied):

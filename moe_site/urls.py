@@ -12,7 +12,7 @@ urlpatterns = [
     path("", include("gateway.urls")),
 ]
 
-handler400 = "gateway.errors.bad_request"
-handler403 = "gateway.errors.permission_denied"
-handler404 = "gateway.errors.page_not_found"
-handler500 = "gateway.errors.server_error"
+handler400 = "gateway.errorpages.bad_request"
+handler403 = "gateway.errorpages.permission_denied"
+handler404 = "gateway.errorpages.page_not_found"
+handler500 = "gateway.errorpages.server_error"
