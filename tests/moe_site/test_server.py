@@ -1,7 +1,6 @@
 """What daphne does with requests that are too large or too slow: they are refused before they are there."""
 
 import hashlib
-import json
 import socket
 import time
 import zlib
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from knowledge.archive.download import PIECE
+from moe_site.server import STALLED_SECONDS
 from tests.conftest import new_data_dir
 from tests.scripted import Reply
 from tests.serving import Served
@@ -242,16 +242,12 @@ def test_programs_get_no_pages(narrow):
         assert answer.headers["content-type"] == "application/json"
 
 
+LONG = {"model": "llama3.2:3b", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+
+
 def test_a_model_speaks_no_faster_than_its_listener_reads(served_ollama, ollama):
     ollama.reply(Reply(content=["x" * 20_000] * 2_000, completion_tokens=2_000))  # 40 MB
-    address = urlsplit(served_ollama.url)
-    body = json.dumps(
-        {"model": "llama3.2:3b", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-    ).encode()
-    key = f"Authorization: Bearer {served_ollama.api_key}"
-    asked = head(served_ollama, key, f"Content-Length: {len(body)}", path="/v1/chat/completions")
-    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
-        connection.sendall(asked + body)
+    with served_ollama.dial("/v1/chat/completions", LONG) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
         time.sleep(3)
         assert ollama.work_at("/api/chat")[-1].pieces_sent < 1_000
@@ -259,6 +255,16 @@ def test_a_model_speaks_no_faster_than_its_listener_reads(served_ollama, ollama)
         while b"[DONE]" not in end and (data := connection.recv(1_000_000)):
             received, end = received + len(data), (end + data)[-100:]
     assert received > 40_000_000
+
+
+@pytest.mark.slow
+def test_a_listener_that_reads_nothing_is_left_after_a_minute(served_ollama, ollama):
+    ollama.reply(Reply(content=["x" * 20_000] * 2_000, completion_tokens=2_000))
+    with served_ollama.dial("/v1/chat/completions", LONG):
+        began, request = time.monotonic(), ollama.wait_for_work("/api/chat")
+        assert request.wait_disconnected(120)
+        assert STALLED_SECONDS <= time.monotonic() - began < STALLED_SECONDS + 10
+    assert request.pieces_sent < 1_000
 
 
 def test_a_start_is_quiet(narrow):

@@ -223,11 +223,14 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
 
 
 def _done(work: _Work, reply: Reply, pieces: Sequence[Piece]) -> dict[str, object]:
-    said = sum(tokens.count(piece.content, piece.thinking) + 8 * len(piece.tool_calls) for piece in pieces)
     reason = {"done_reason": reply.done_reason} if reply.done_reason is not None else {}
     prompt = work.prompt if reply.prompt_tokens is None else reply.prompt_tokens
-    completion = said if reply.completion_tokens is None else reply.completion_tokens
+    completion = _said(pieces) if reply.completion_tokens is None else reply.completion_tokens
     return {"done": True, **reason, **_metrics(reply, prompt, completion)}
+
+
+def _said(pieces: Sequence[Piece]) -> int:
+    return sum(tokens.count(piece.content, piece.thinking) + 8 * len(piece.tool_calls) for piece in pieces)
 
 
 def _counts(done: Mapping[str, Any]) -> tuple[int, int]:
