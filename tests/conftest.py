@@ -215,8 +215,8 @@ def _served_ollama(_ollama: ScriptedServer) -> Iterator[Served]:
     environment = {
         "OLLAMA_BASE_URL": _ollama.url,
         "STREAM_HEARTBEAT_SECONDS": "0.3",
-        "UPSTREAM_FIRST_BYTE_TIMEOUT": "3",
-        "UPSTREAM_IDLE_TIMEOUT": "1.5",
+        "UPSTREAM_FIRST_BYTE_TIMEOUT": "8",
+        "UPSTREAM_IDLE_TIMEOUT": "5",
         # Each fault is met once and for itself; retries and breakers have tests of their own (tests/routing).
         "UPSTREAM_MAX_RETRIES": "0",
         "CIRCUIT_BREAKER_THRESHOLD": "1000",

@@ -128,7 +128,7 @@ class TestStreams:
         assert (answer.content, answer.reasoning, answer.reasoning_content) == ("Yes.", "Hmm.", "Hmm.")
 
     def test_comments_while_a_model_loads_and_the_answer_after_it(self, served_ollama, ollama):
-        ollama.reply(Reply(content="Here.", load_delay=1.0))
+        ollama.reply(Reply(content="Here.", load_delay=2.0))
         data, comments = events(served_ollama.http().post(CHAT, json=body(stream=True)))
         assert len(comments) >= 2
         assert any("Here." in item for item in data)
@@ -161,7 +161,7 @@ class TestFailures:
             (Reply(content=["a", "b"], drop_after=1), 502, "upstream_error", "broke"),
             (Reply(content=["a", "b"], end_without_done=True), 502, "upstream_error", "broke off"),
             (Reply(content=["a", "b"], hang_after=1), 504, "upstream_timeout", "UPSTREAM_IDLE_TIMEOUT"),
-            (Reply(load_delay=5), 504, "upstream_timeout", "UPSTREAM_FIRST_BYTE_TIMEOUT"),
+            (Reply(load_delay=30), 504, "upstream_timeout", "UPSTREAM_FIRST_BYTE_TIMEOUT"),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )

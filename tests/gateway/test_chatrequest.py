@@ -241,7 +241,11 @@ DEEP = "[" * 100_000
         ({"verbosity": "loud"}, "verbosity", "must be one of low, medium, high"),
         ({"format": "xml"}, "format", 'must be "json" or a JSON Schema object'),
         ({"thinking": {"type": "auto"}}, "thinking", "must be enabled or disabled"),
-        ({"reasoning": {"enabled": "yes"}}, "enabled", "must be true or false"),
+        ({"reasoning": {"enabled": "yes"}}, "reasoning.enabled", "must be true or false"),
+        ({"chat_template_kwargs": {"thinking": 1}}, "chat_template_kwargs.thinking", "must be true or false"),
+        ({"n": 0}, "n", "must be a whole number from 1 to 16."),
+        ({"max_tokens": 0}, "max_tokens", "must be a whole number from 1 to 2,147,483,648."),
+        ({"temperature": 3}, "temperature", "must be a number from 0 to 2."),
         ({"messages": [{"role": "assistant", "function_call": {"name": "f"}}]}, "messages[0].function_call", "use"),
     ],
     ids=lambda value: ascii(value)[:60],
@@ -313,7 +317,8 @@ def test_an_empty_list_of_stops_is_none():
 def test_include_usage_is_true_or_false():
     with pytest.raises(BadRequest) as caught:
         parse(stream_options={"include_usage": "false"})
-    assert caught.value.param == "include_usage"
+    assert caught.value.param == "stream_options.include_usage"
+    assert "'stream_options.include_usage' must be true or false" in caught.value.message
 
 
 @pytest.mark.parametrize("data", ["", "not base64!", "abc"])

@@ -5,14 +5,15 @@ from typing import Any, get_type_hints
 import pytest
 from openai.types.responses import response_create_params as openai_types
 
+from gateway import parameters as chats
 from gateway.fields import Fields
 from gateway.parameters import Verdict
-from gateway.responses.parameters import EXTENSIONS, NO_EFFECT, OF_A_CHAT, OPENAI_PARAMETERS, REFUSED
+from gateway.responses.parameters import EXTENSIONS, NAMES_OF_CHATS, NO_EFFECT, OF_A_CHAT, OPENAI_PARAMETERS, REFUSED
 from gateway.responses.request import NOTHING_BEFORE, _read, read_response
 from routing.exceptions import BadRequest
 
 RESPONSE = "resp_" + "0" * 32
-ROWS = [*OPENAI_PARAMETERS, *EXTENSIONS]
+ROWS = [*OPENAI_PARAMETERS, *NAMES_OF_CHATS, *EXTENSIONS]
 # A value of each that is fine, where `1` is not.
 SAMPLES: dict[str, Any] = {
     "model": "code",
@@ -39,6 +40,7 @@ SAMPLES: dict[str, Any] = {
     "num_ctx": 4096,
     "think": True,
     "stop": "x",
+    "n": 2,
     "options": {"top_k": 2},
     **{name: {} for name in ("reasoning", "text", "stream_options")},
     **dict.fromkeys(("user", "safety_identifier", "prompt_cache_key", "service_tier"), "auto"),
@@ -90,3 +92,15 @@ def test_what_is_read_is_what_the_table_has():
 def test_nothing_is_refused_for_saying_no(name, value):
     data = {"model": "auto", "input": "Hello", name: value}
     assert read_response(data, RESPONSE) == read_response({"model": "auto", "input": "Hello"}, RESPONSE)
+
+
+def test_one_answer_is_what_a_response_is():
+    assert read_response({"model": "auto", "input": "Hello", "n": 1}, RESPONSE).chat.ignored == ()
+
+
+def test_what_belongs_to_chats_alone_is_not_passed_over():
+    """The parameters of a chat that change an answer are read here, refused, or called otherwise."""
+    here = {row.name for row in ROWS}
+    harmless = {row.name for row in chats.OPENAI_PARAMETERS if row.verdict is Verdict.NO_EFFECT}
+    theirs = {row.name for row in chats.OPENAI_PARAMETERS if "." not in row.name}
+    assert theirs - here - harmless == set()

@@ -187,6 +187,17 @@ class TestServed:
         answer = served_ollama.client().completions.create(model=CODER, prompt=["a", "b"])
         assert [(choice.index, choice.text) for choice in answer.choices] == [(0, "one"), (1, "two")]
 
+    def test_several_answers_to_a_prompt_have_seeds_of_their_own_and_read_it_once(self, served_ollama, ollama):
+        ollama.default_reply = Reply(content="x", prompt_tokens=5, completion_tokens=2)
+        client = served_ollama.client()
+        usage = client.completions.create(model=CODER, prompt=["a", "b"], n=2, seed=7).usage
+        sent = [request.json for request in ollama.work_at("/api/generate")]
+        assert [(one["prompt"], one["options"]["seed"]) for one in sent] == [("a", 7), ("a", 8), ("b", 7), ("b", 8)]
+        assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (10, 8, 18)
+        wanted = {"include_usage": True}
+        chunks = list(client.completions.create(model=CODER, prompt="a", n=3, stream=True, stream_options=wanted))
+        assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (5, 6)
+
     def test_an_editor_that_sends_prompt_and_suffix(self, served_ollama, ollama):
         ollama.reply(Reply(content=["x", "):"]))
         chunks = list(

@@ -544,7 +544,7 @@ class TestSearch:
             ({"query": "a", "max_num_results": 0}, "max_num_results"),
             ({"query": "a", "filters": {"type": "like", "key": "a", "value": "b"}}, "filters"),
             ({"query": "a", "ranking_options": {"ranker": "best"}}, "ranking_options.ranker"),
-            ({"query": "a", "ranking_options": {"score_threshold": 2}}, "score_threshold"),
+            ({"query": "a", "ranking_options": {"score_threshold": 2}}, "ranking_options.score_threshold"),
         ],
         ids=str,
     )

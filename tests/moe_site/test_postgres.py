@@ -115,6 +115,42 @@ def test_a_killed_server_recovers_what_was_committed(data_dir):
         server.release()
 
 
+def test_one_whose_connections_are_all_taken_is_there_all_the_same(data_dir):
+    server, later = EmbeddedPostgres(data_dir), EmbeddedPostgres(data_dir)
+    server.acquire()
+    try:
+        with connect(server) as connection:
+            connection.execute("ALTER SYSTEM SET max_connections = 6")
+            connection.execute("ALTER SYSTEM SET max_wal_senders = 0")
+        server.release()
+        server.acquire()
+        with contextlib.ExitStack() as taken:
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    taken.enter_context(connect(server))
+            later.acquire()
+            server.ensure_running()
+    finally:
+        later.release()
+        server.release()
+
+
+def test_one_that_starts_and_lets_nobody_in_is_told_in_words(data_dir):
+    """The supervisor goes on after what is raised as our own."""
+    server = EmbeddedPostgres(data_dir)
+    server.acquire()
+    try:
+        with connect(server) as connection:
+            connection.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS false")
+        process = postmaster(data_dir)
+        process.send_signal(signal.SIGKILL)
+        assert ends(process)
+        with pytest.raises(EmbeddedPostgresError, match="started, but lets nobody in: .*not currently accepting"):
+            server.ensure_running()
+    finally:
+        server.release()
+
+
 def test_a_stale_lock_file_with_a_reused_process_number_does_not_stop_it(data_dir):
     server = EmbeddedPostgres(data_dir)
     server.acquire()

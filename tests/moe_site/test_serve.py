@@ -253,6 +253,30 @@ def test_a_process_keeps_its_figures_to_itself_where_the_folder_is_somebody_else
     assert list((tmp_path / "theirs").iterdir()) == []
 
 
+def test_a_process_that_cannot_be_started_just_now_is_started_later(tmp_path, caplog):
+    program = tmp_path / "program"
+    program.symlink_to(sys.executable)
+    child = Child("worker 1", [str(program), "-c", "import sys; sys.stdin.read()"])
+    child.start()
+    program.unlink()
+    child.ask_to_stop()
+    assert eventually(lambda: not child.running)
+    child.keep_running()
+    assert not child.running
+    assert "cannot be started, trying again" in caplog.text
+    program.symlink_to(sys.executable)
+
+    def runs_again():
+        child.keep_running()
+        return child.running
+
+    try:
+        assert eventually(runs_again)
+    finally:
+        child.ask_to_stop()
+        child.wait_stopped(time.monotonic() + 30)
+
+
 def _alive(served):
     try:
         return httpx.get(f"{served.url}/health/live", timeout=10).is_success

@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import time
 
+import psycopg
 import pytest
 from channels.db import database_sync_to_async
-from django.db import connection
+from django.db import OperationalError, connection, connections
 
 from gateway.auth import keys
 from gateway.models import ApiKey
 from routing.catalog import catalog
-from routing.live import LiveSnapshot, follow_changes
+from routing.live import LiveSnapshot, follow_changes, is_following
 from routing.models import Expert, RoutingRule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,6 +76,64 @@ async def test_a_lost_connection_is_made_again_and_what_was_missed_is_caught_up(
         )
         await database_sync_to_async(make_expert)()
         assert await visible(lambda: "code" in catalog.get().experts)
+
+
+async def test_a_database_that_cannot_be_started_yet_is_followed_when_it_is_there(monkeypatch):
+    """The embedded one is started with the first connection, and says in Django's error that it could not be."""
+    kind, refusals = type(connections["default"]), ["it recovers"]
+    usual = kind.get_connection_params
+
+    def not_yet(self):
+        if refusals:
+            raise OperationalError(refusals.pop())
+        return usual(self)
+
+    monkeypatch.setattr(kind, "get_connection_params", not_yet)
+    task = asyncio.create_task(follow_changes())
+    try:
+        assert await visible(lambda: not refusals and is_following())
+        row, _ = await database_sync_to_async(ApiKey.objects.issue)(name="x")
+        assert await visible(lambda: row.digest in (keys.peek() or ()))
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_change_whose_reading_was_broken_off_is_read_again(caplog):
+    row, _ = await database_sync_to_async(ApiKey.objects.issue)(name="x")
+    async with following(), await connected() as changing, await connected() as other:
+        assert await visible(lambda: row.digest in keys.get())
+        async with changing.transaction():
+            await changing.execute("LOCK TABLE gateway_apikey")
+            # Its own notice comes first, and is all that there is of it.
+            await changing.execute("SET LOCAL session_replication_role = replica")
+            await changing.execute("UPDATE gateway_apikey SET revoked_at = now() WHERE id = %s", [row.pk])
+            await other.execute("SELECT pg_notify('moe_changed', 'gateway_apikey')")
+            assert await broken_off(other)
+        assert await visible(lambda: row.digest not in keys.get())
+    assert [one.getMessage() for one in caplog.records if one.exc_info] == []
+
+
+async def broken_off(other, seconds=20.0):
+    """Cancel what waits for the keys' table, as soon as something does."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        cancelled = await other.execute(
+            "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted AND relation = 'gateway_apikey'::regclass"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        if await cancelled.fetchone():
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+async def connected():
+    """Return a connection of its own to the tests' database."""
+    options = await database_sync_to_async(lambda: connection.get_connection_params())()
+    address = {name: options[name] for name in ("host", "port", "user", "password", "dbname") if name in options}
+    return await psycopg.AsyncConnection.connect(**address, autocommit=True)
 
 
 def test_every_table_that_is_kept_in_memory_tells_of_its_changes():
