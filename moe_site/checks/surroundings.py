@@ -1,5 +1,6 @@
 """What must be there beside this project: packages, Redis, folders."""
 
+import functools
 import importlib.metadata
 import importlib.util
 from pathlib import Path
@@ -90,6 +91,7 @@ def check_packages(**_: Any) -> list[CheckMessage]:
     ]
 
 
+@functools.cache  # neither changes while a process runs, and looking through forty packages takes 50 ms
 def _unmet(line: str) -> str:
     """Return why a line of requirements.txt is not met, or ""."""
     try:

@@ -1,10 +1,19 @@
 """The client of model servers against a scripted one: odd answers end in plain words, never in a hang or a 500."""
 
+import ssl
+from datetime import UTC, datetime, timedelta
+
 import pytest
+from aiohttp import ClientSession, web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from routing.backends.client import Timeouts, UpstreamClient
 from routing.backends.protocol import Delta, Finish, ServerAddress, ServerKind
-from routing.exceptions import UpstreamFailed
+from routing.exceptions import Unreachable, UpstreamFailed
 from tests.requests import chat_call
 from tests.scripted import Reply, ScriptedServer
 
@@ -61,3 +70,39 @@ async def test_addresses_of_the_network_behind_are_not_told(client, scripted):
         await answer(client, scripted, ServerKind.OLLAMA, reply)
     assert "10.0.0.7" not in caught.value.message
     assert "inner.example" not in caught.value.message
+
+
+@pytest.fixture
+async def secured(tmp_path):
+    """A model server over TLS, whose certificate nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "server.pem"
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(plain + certificate.public_bytes(Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+
+    async def answer(request):
+        return web.json_response({"version": "0.12.6"})
+
+    runner = web.ServerRunner(web.Server(answer, access_log=None))
+    await runner.setup()
+    site = web.TCPSite(runner, "localhost", 0, ssl_context=context)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield ServerAddress(name="box", base_url=f"https://localhost:{port}", kind=ServerKind.OLLAMA)
+    await runner.cleanup()
+
+
+async def test_a_server_that_nobody_vouches_for_is_told_nothing(client, secured):
+    with pytest.raises(Unreachable):
+        await client.request_json(secured, "GET", "/api/version", timeout=20)
+    async with ClientSession() as careless, careless.get(f"{secured.base_url}/api/version", ssl=False) as answered:
+        assert answered.status == 200, "but it is there"
