@@ -26,7 +26,8 @@ class Caller:
     """Whose request it is; ``key_id`` is None for an anonymous one.
 
     ``policies`` are the key's own and its group's, if the group has one; an anonymous caller is held to none.
-    ``expires_at`` is when the text that was shown stops working. ``address`` is where the request came from.
+    ``expires_at`` is when the text that was shown stops working; ``is_former`` is whether a new one has replaced it.
+    ``address`` is where the request came from.
     """
 
     key_id: int | None = None
@@ -34,6 +35,7 @@ class Caller:
     group: str = ""
     prefix: str = ""
     expires_at: datetime | None = None
+    is_former: bool = False
     weight: float = 1.0
     policies: tuple[Policy, ...] = ()
     keeps_texts: str = ""  # whose setting keeps prompts and answers: "key", "group", or nobody's
@@ -88,7 +90,7 @@ def load() -> Mapping[str, Caller]:
         known[key.digest] = caller
         if key.previous_digest and key.previous_until:
             ends = min(filter(None, (key.expires_at, key.previous_until)))
-            known[key.previous_digest] = replace(caller, expires_at=ends)
+            known[key.previous_digest] = replace(caller, expires_at=ends, is_former=ends == key.previous_until)
     return known
 
 
@@ -160,7 +162,12 @@ def identify(authorization: str | None, known: Mapping[str, Caller]) -> Caller:
             "administrator for a new one."
         )
     if caller.expires_at and caller.expires_at <= timezone.now():
-        raise AuthenticationFailed("The API key has expired. Ask an administrator for a new one.")
+        raise AuthenticationFailed(
+            "The API key was replaced by a new text, and this one works no longer. Use the new one: an administrator, "
+            "or whoever replaced it, has it."
+            if caller.is_former
+            else "The API key has expired. Ask an administrator for a new one."
+        )
     return caller
 
 

@@ -38,9 +38,9 @@ def read_chat(fields: Fields) -> ChatRequest:
         raise unsupported("modalities", "Only the modality 'text' is supported.")
     tools, tool_choice = read_tools(fields)
     effort, think, thinking_ignored = _thinking(fields)
-    stream_options = Fields(fields.object("stream_options") or {})
+    stream_options = Fields(fields.object("stream_options") or {}, inside="stream_options")
     options, options_ignored = _options(fields)
-    extension = Fields(fields.object("moe") or {})
+    extension = Fields(fields.object("moe") or {}, inside="moe")
     grounding, grounding_ignored = read_grounding(fields)
     request = ChatRequest(
         model=_model(fields),
@@ -141,8 +141,8 @@ def _response_format(fields: Fields) -> ResponseFormat | None:
 
 def _thinking(fields: Fields) -> tuple[str | None, bool | str | None, list[str]]:
     """Return the effort, whether to think, and the fields of either that nobody reads."""
-    reasoning = Fields(fields.object("reasoning") or {})
-    template = Fields(fields.object("chat_template_kwargs") or {})
+    reasoning = Fields(fields.object("reasoning") or {}, inside="reasoning")
+    template = Fields(fields.object("chat_template_kwargs") or {}, inside="chat_template_kwargs")
     also = fields.raw("reasoning_effort")
     effort = reasoning.raw("effort") or also
     if effort is not None and (not isinstance(effort, str) or effort not in THINK_LEVELS):
@@ -209,7 +209,7 @@ def _keep_alive(fields: Fields) -> str | int | float | None:
 
 def _options(fields: Fields) -> tuple[Json, list[str]]:
     """Return what Ollama reads as options and has no parameter of its own, and the names nobody reads."""
-    rest = Fields(fields.object("options") or {})
+    rest = Fields(fields.object("options") or {}, inside="options")
     for name in rest.held(REFUSED_OPTIONS):
         raise _refused(f"options.{name}")
     unlimited = rest.number("num_predict", -(2**31), 2**31)

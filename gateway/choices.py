@@ -29,10 +29,13 @@ def total(usages: Iterable[Usage | None]) -> Usage | None:
     if not counted:
         return None
     first, *others = counted
-    for other in others:
-        generated = {name: value for name, value in other.details.items() if not name.startswith("prompt")}
-        first += replace(other, prompt_tokens=0, details=generated)
-    return first
+    return sum(map(generated, others), first)
+
+
+def generated(usage: Usage) -> Usage:
+    """Return what was generated of ``usage``, without the prompt."""
+    details = {name: value for name, value in usage.details.items() if not name.startswith("prompt")}
+    return replace(usage, prompt_tokens=0, details=details)
 
 
 def summed(usages: Iterable[Usage | None]) -> Usage | None:

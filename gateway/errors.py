@@ -20,11 +20,11 @@ import math
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 
 from routing.backends import codec
 from routing.exceptions import BadRequest, EndpointError, Unavailable
+from routing.outages import is_outage
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def from_exception(error: Exception) -> EndpointError:
     ours = translated(error)
     if isinstance(error, RecursionError):
         return BadRequest("The request is nested too deeply to be passed on. Send it flatter.")
-    if isinstance(error, OperationalError | InterfaceError):
+    if is_outage(error):
         logger.warning("the database does not answer error=%s", error)
     elif isinstance(ours, InternalError):
         logger.error("unexpected error", exc_info=error)
@@ -181,7 +181,7 @@ def translated(error: Exception) -> EndpointError:
     """Return ``error`` as the one of ours that a client is told."""
     if isinstance(error, EndpointError):
         return error
-    if isinstance(error, OperationalError | InterfaceError):
+    if is_outage(error):
         return Unavailable("The database does not answer at the moment. Try again.", retry_after=5)
     return InternalError()
 

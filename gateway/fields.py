@@ -19,10 +19,14 @@ def json_object(body: bytes, holding: str = "") -> dict[str, Any]:
 
 
 class Fields:
-    """The fields of ``data``; null counts as absent, as with OpenAI. ``seen`` are those that were asked for."""
+    """The fields of ``data``; null counts as absent, as with OpenAI. ``seen`` are those that were asked for.
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    ``inside`` is the field that holds ``data``, for errors to name what is wrong as a client wrote it.
+    """
+
+    def __init__(self, data: Mapping[str, Any], *, inside: str = "") -> None:
         self._data = data
+        self._place = f"{inside}." if inside else ""
         self.seen: set[str] = set()
 
     def raw(self, name: str) -> Any:
@@ -39,7 +43,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise invalid(name, f"'{name}' must be {words}.")
+            raise self._wrong(name, words)
         return value
 
     def text(self, name: str) -> str | None:
@@ -69,7 +73,7 @@ class Fields:
             or (whole and value != int(value))
         ):
             kind = "a whole number" if whole else "a number"
-            raise invalid(name, f"'{name}' must be {kind} from {low:g} to {high:g}.")
+            raise self._wrong(name, f"{kind} from {low:,} to {high:,}")
         return value
 
     def integer(self, name: str, low: int, high: int) -> int | None:
@@ -79,6 +83,9 @@ class Fields:
     def unseen(self) -> list[str]:
         """Return the fields that hold something and that nobody asked for."""
         return [name for name, value in self._data.items() if value is not None and name not in self.seen]
+
+    def _wrong(self, name: str, words: str) -> BadRequest:
+        return invalid(f"{self._place}{name}", f"'{self._place}{name}' must be {words}.")
 
 
 def invalid(param: str, message: str) -> BadRequest:

@@ -210,6 +210,8 @@ async def ground(
         raise
     except Exception as error:
         if found.by == BY_REQUEST:
+            if isinstance(error, CollectionNotFound) and error.param:
+                error.param = "rag_collections"  # as this request has them, and not one for a search
             raise
         expected = isinstance(error, EndpointError)
         logger.warning("answer goes on ungrounded by=%s error=%s", found.by, error, exc_info=not expected)

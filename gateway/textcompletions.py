@@ -10,6 +10,7 @@ from functools import partial
 from gateway.account import Account
 from gateway.auth import Caller
 from gateway.chatanswer import Head
+from gateway.choices import generated, single
 from gateway.completions import Routed
 from gateway.guards.guarding import guarding_for
 from gateway.guards.outgoing import given
@@ -79,11 +80,16 @@ def _shown(request: TextRequest, texts: tuple[str, ...]) -> TextRequest:
 async def _answered(
     request: TextRequest, decision: Decision, caller: Caller, account: Account
 ) -> AsyncGenerator[Routed | ChatEvent]:
-    """Complete one prompt after the other, noting in ``account`` how that goes."""
+    """Complete one prompt after the other, noting in ``account`` how that goes.
+
+    Of several answers to a prompt each has a seed of its own, and the first alone counts the prompt: as in a chat.
+    """
     head = Head(id=f"cmpl-{uuid.uuid4().hex}", created=int(time.time()), model=decision.expert.slug)
     for index, prompt in enumerate(request.prompts):
         account.reason = None  # until the last one has ended, leaving is cancelling
-        async with aclosing(_run(request, prompt, decision, caller)) as events:
+        answer = index % request.times
+        asked = replace(request, chat=single(request.chat, answer))
+        async with aclosing(_run(asked, prompt, decision, caller)) as events:
             async for event in events:
                 if isinstance(event, Attempt):
                     head = replace(head, model=event.expert.slug)
@@ -93,6 +99,7 @@ async def _answered(
                 account.saw()
                 if isinstance(event, Finish):
                     account.reason = event.reason
+                    event = replace(event, usage=generated(event.usage) if answer and event.usage else event.usage)
                 yield replace(event, index=index)
 
 

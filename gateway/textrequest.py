@@ -54,7 +54,7 @@ def parse_text(body: bytes) -> TextRequest:
     times = Fields(data).integer("n", 1, MOST_CHOICES) or 1
     # OpenAI numbers choices like this: those of the first prompt, then those of the second.
     prompts = [prompt for prompt in _prompts(data.get("prompt")) for _ in range(times)]
-    return text_request(_shared(data) | _logprobs(data), prompts, data)
+    return replace(text_request(_shared(data) | _logprobs(data), prompts, data), times=times)
 
 
 def _shared(data: Mapping[str, Any]) -> dict[str, Any]:

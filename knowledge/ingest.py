@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from knowledge.beside import vectors_beside
 from knowledge.blocks import Parsed
@@ -45,6 +45,7 @@ from knowledge.threads import in_thread
 from knowledge.vectors import index_if_large
 from knowledge.web import PageUnavailable
 from routing.exceptions import BadRequest, EndpointError
+from routing.outages import is_outage
 
 logger = logging.getLogger("knowledge")
 
@@ -106,7 +107,7 @@ def _explained(error: Exception) -> tuple[str, str, bool]:
         return error.code, error.message, error.may_pass
     if isinstance(error, EndpointError):
         return error.code or error.type, error.message, not isinstance(error, BadRequest)
-    if isinstance(error, OperationalError | InterfaceError | OSError | TimeoutError):
+    if is_outage(error) or isinstance(error, OSError | TimeoutError):
         logger.warning("ingestion was broken off error=%s", error)
         return "unavailable", "The database, a file or the network could not be reached in the middle of it.", True
     logger.error("ingestion went wrong inside", exc_info=error)

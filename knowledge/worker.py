@@ -143,4 +143,5 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        first = errors.exceptions[0]
+        raise first from first.__cause__  # which says why, where the queue's own error does not

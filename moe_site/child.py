@@ -47,6 +47,8 @@ class Child:
         self._not_before = 0.0
 
     def start(self) -> None:
+        """Start it; raises OSError."""
+        self._started_at = time.monotonic()
         command = self.command
         # The folder may be gone: systemd removes what users have in memory when they log out (RemoveIPC).
         if self._figures and folder_make(self._figures):
@@ -61,7 +63,6 @@ class Child:
                 cwd=settings.BASE_DIR,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone
             )
-        self._started_at = time.monotonic()
 
     @contextlib.contextmanager
     def _output(self) -> Iterator[IO[bytes] | None]:
@@ -81,12 +82,15 @@ class Child:
         if self.running or now < self._not_before:
             return
         if self._process is not None:
-            self._forget(self._process.pid)
+            self._let_go(self._process)
             steady = now - self._started_at > STEADY_SECONDS
             self._failures = 1 if steady else self._failures + 1
             self._not_before = now + RESTART_SECONDS[min(self._failures, len(RESTART_SECONDS)) - 1]
             logger.error("process ended, starting it again name=%s status=%s", self.name, self._process.returncode)
-        self.start()
+        try:
+            self.start()
+        except OSError as error:  # the machine may be short of memory, processes or disk
+            logger.error("process cannot be started, trying again name=%s error=%s", self.name, error)
 
     def ask_to_stop(self) -> None:
         if self.running and self._process:
@@ -101,10 +105,10 @@ class Child:
             logger.warning("process does not stop, killing it name=%s", self.name)
             self._process.kill()
             self._process.wait()
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._forget(self._process.pid)
+        self._let_go(self._process)
 
-    def _forget(self, pid: int) -> None:
+    def _let_go(self, ended: "subprocess.Popen[bytes]") -> None:
+        if ended.stdin:
+            ended.stdin.close()
         if self._figures:
-            process_forget(self._figures, pid)
+            process_forget(self._figures, ended.pid)

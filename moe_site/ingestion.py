@@ -59,7 +59,9 @@ async def _run() -> int:
             concurrency=settings.INGESTION_CONCURRENCY, stop=stop, word=settings.MOE_DATA_DIR / "ingestion.workers"
         )
     except (Error, psycopg.Error, ConnectorException, OSError) as error:
-        logging.getLogger("moe_site").warning("ingestion lost the database, starting again error=%s", error)
+        # The queue's own says no more than that there was one.
+        reason = error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
+        logging.getLogger("moe_site").warning("ingestion lost the database, starting again error=%s", reason)
         return 1
     finally:
         for task in beside:

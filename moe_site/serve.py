@@ -22,7 +22,7 @@ from django.db import connection, connections
 from moe_site import banner, first_start, logs
 from moe_site.checks import database
 from moe_site.checks.exposure import start_warnings
-from moe_site.child import Child
+from moe_site.child import RESTART_SECONDS, Child
 from moe_site.embedded import llama
 from moe_site.embedded.exceptions import EmbeddedPostgresError
 from moe_site.embedded.postgres import EmbeddedPostgres, embedded_postgres
@@ -45,6 +45,8 @@ class Supervisor:
         self.workers: list[Child] = []
         self.ingestion: Child | None = None
         self.postgres: EmbeddedPostgres | None = None
+        self._database_failures = 0
+        self._database_not_before = 0.0
         self.figures: Path = folder_of(settings.MOE_DATA_DIR)
 
     def run(self) -> None:
@@ -161,11 +163,20 @@ class Supervisor:
     def _look_after(self) -> None:
         for child in self._children():
             child.keep_running()
-        if self.postgres and not self.postgres.alive():
-            try:
-                self.postgres.ensure_running()
-            except EmbeddedPostgresError as error:
-                logger.error("%s", error)
+        if self.postgres and not self.postgres.alive() and time.monotonic() >= self._database_not_before:
+            self._revive(self.postgres)
+
+    def _revive(self, postgres: EmbeddedPostgres) -> None:
+        """Start the database again, and after failures with growing pauses."""
+        try:
+            postgres.ensure_running()
+        except (EmbeddedPostgresError, OSError) as error:
+            logger.error("%s", error)
+            pause = RESTART_SECONDS[min(self._database_failures, len(RESTART_SECONDS) - 1)]
+            self._database_failures += 1
+            self._database_not_before = time.monotonic() + pause
+        else:
+            self._database_failures = 0
 
     def _children(self) -> list[Child]:
         return [child for child in (*self.workers, self.ingestion, self.model) if child]

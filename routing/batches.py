@@ -19,6 +19,8 @@ logger = logging.getLogger("routing")
 Record = TypeVar("Record", bound=models.Model)
 BATCH = 500
 WARN_SECONDS = 60.0
+TOO_MUCH = "54"
+"""PostgreSQL's class of errors for what is beyond its limits."""
 
 
 class Batches(Generic[Record]):
@@ -126,7 +128,10 @@ class Batches(Generic[Record]):
 
 def _is_outage(error: Exception) -> bool:
     """Tell whether the database failed, rather than refuse what it was given."""
-    return isinstance(error, Error | OSError) and not isinstance(error, DataError | IntegrityError)
+    if not isinstance(error, Error | OSError) or isinstance(error, DataError | IntegrityError):
+        return False
+    # Values too long for an index and the like are an OperationalError, as if the database were away.
+    return not (getattr(error.__cause__, "sqlstate", None) or "").startswith(TOO_MUCH)
 
 
 # --- what PostgreSQL takes --------------------------------------------------------------------------------------

@@ -12,13 +12,17 @@ from typing import Any, Generic, TypeVar
 
 import psycopg
 from channels.db import database_sync_to_async
-from django.db import connection, models, transaction
+from django.db import Error, connection, models, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 logger = logging.getLogger(__name__)
 
 CHANNEL = "moe_changed"
 RECONNECT_SECONDS = (0.2, 0.5, 1.0)
+QUIET_SECONDS = 15.0
+"""Without a notice for so long, it is looked whether the connection still is one."""
+AGAIN_SECONDS = 1.0
+"""Until what could not be read is read again."""
 T = TypeVar("T")
 _is_following = False
 
@@ -91,9 +95,8 @@ async def follow_changes() -> None:
                 attempt = 0
                 _is_following = True
                 # Changes made while nobody listened, at start or during an outage, are caught up here.
-                await _reload(LiveSnapshot.registry)
-                await _follow(listener)
-        except (psycopg.Error, OSError) as error:
+                await _follow(listener, await _reload(LiveSnapshot.registry))
+        except (Error, psycopg.Error, OSError) as error:  # Django's where the embedded one cannot be started
             _is_following = False
             delay = RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)]
             attempt += 1
@@ -101,27 +104,44 @@ async def follow_changes() -> None:
             await asyncio.sleep(delay)
 
 
-async def _follow(listener: psycopg.AsyncConnection) -> None:
+async def _follow(listener: psycopg.AsyncConnection, stale: "frozenset[LiveSnapshot[Any]]") -> None:
+    """Reload what notices name, and what is ``stale``, until the connection is lost."""
     while True:
         tables: set[str] = set()
-        async for notice in listener.notifies(timeout=15, stop_after=1):
+        async for notice in listener.notifies(timeout=AGAIN_SECONDS if stale else QUIET_SECONDS, stop_after=1):
             tables.add(notice.payload)
-        if not tables:
+        if tables:
+            await asyncio.sleep(0.02)  # a form saves several rows at once
+            async for notice in listener.notifies(timeout=0):
+                tables.add(notice.payload)
+        else:
             await listener.execute("SELECT 1")  # a connection that died in silence is found here
-            continue
-        await asyncio.sleep(0.02)  # a form saves several rows at once
-        async for notice in listener.notifies(timeout=0):
-            tables.add(notice.payload)
-        await _reload(snapshot for snapshot in LiveSnapshot.registry if snapshot.tables & tables)
+        changed = [one for one in LiveSnapshot.registry if one in stale or one.tables & tables]
+        stale = await _reload(changed, known=stale)
 
 
-async def _reload(snapshots: Iterable[LiveSnapshot[Any]]) -> None:
+async def _reload(
+    snapshots: Iterable[LiveSnapshot[Any]], *, known: "frozenset[LiveSnapshot[Any]]" = frozenset()
+) -> "frozenset[LiveSnapshot[Any]]":
+    """Reload snapshots and return those to be reloaded again, as the database broke it off; ``known`` were it before.
+
+    The value in memory stays valid; a row that cannot be read must not stop the service.
+    """
+    stale = set()
     for snapshot in snapshots:
         try:
             await snapshot.areload()
+        except (Error, OSError) as error:
+            stale.add(snapshot)
+            if snapshot not in known:
+                logger.warning(
+                    "could not reload snapshot=%s, trying again; the one in memory goes on error=%s",
+                    snapshot.name,
+                    error,
+                )
         except Exception:
-            # The value in memory stays valid; a row that cannot be read must not stop the service.
             logger.exception("could not reload snapshot=%s; the one in memory goes on", snapshot.name)
+    return frozenset(stale)
 
 
 async def _connect() -> psycopg.AsyncConnection:

@@ -16,10 +16,12 @@ from gateway.admin.groups import groups_in_use
 from gateway.admin.policyform import POLICY_FIELDSETS, PolicyAdmin, PolicyForm, Suggesting
 from gateway.keyring.wording import rights_in_words
 from gateway.models import ApiKey, KeyGroup
+from knowledge.admin.confirming import confirmation, is_confirmed
 from routing.exceptions import EndpointError
 
 OVERLAPS = ((0, "no longer"), (1, "an hour"), (24, "a day"), (24 * 7, "a week"), (24 * 30, "30 days"))
 """Hours that a former text may work on beside the new one."""
+MOST_NAMED = 20
 
 
 class ApiKeyForm(PolicyForm):
@@ -44,7 +46,15 @@ def _when(at: datetime) -> str:
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M}"
 
 
+def _former(key: ApiKey) -> str:
+    """Return until when a text from before a rotation works, in words; "" where none does."""
+    return f"{key.previous_prefix}…, the one before, works until {_when(until)}." if (until := key.former_until) else ""
+
+
 class RotationForm(forms.Form):
+    """``known`` is how the text begins that the page was opened for: a form that is sent twice counts once."""
+
+    known = forms.CharField(required=False, widget=forms.HiddenInput)
     hours = forms.TypedChoiceField(
         label="The text it has works for",
         coerce=int,
@@ -111,10 +121,11 @@ class ApiKeyAdmin(PolicyAdmin):
             raise Http404("There is no such key.")
         if not self.has_change_permission(request, key):
             raise PermissionDenied
-        form = RotationForm(request.POST or None)
+        form = RotationForm(request.POST or None, initial={"known": key.prefix})
         if request.method == "POST" and form.is_valid():
+            overlap = timedelta(hours=form.cleaned_data["hours"])
             try:
-                text = key.rotate(timedelta(hours=form.cleaned_data["hours"]))
+                text = key.rotate(overlap, prefix=form.cleaned_data["known"])
             except EndpointError as error:
                 self.message_user(request, error.message, messages.ERROR)
                 return HttpResponseRedirect(reverse("admin:gateway_apikey_change", args=[key.pk]))
@@ -124,6 +135,7 @@ class ApiKeyAdmin(PolicyAdmin):
             "title": f"Give {key.name} a new text",
             "opts": self.opts,
             "original": key,
+            "former": _former(key),
             "form": form,
         }
         return TemplateResponse(request, "admin/gateway/apikey/rotate.html", context)
@@ -141,14 +153,24 @@ class ApiKeyAdmin(PolicyAdmin):
 
     # --- actions
 
-    @admin.action(description="Revoke the selected keys", permissions=["change"])
-    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
+    @admin.action(description="Revoke the selected keys …", permissions=["change"])
+    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> HttpResponse | None:
+        if not is_confirmed(request):
+            sentences = (
+                f"From now on these are refused, and so they stay: {', '.join(map(str, keys[:MOST_NAMED]))}"
+                f"{' and others' if keys.count() > MOST_NAMED else ''}.",
+                "For the same clients with another text, give the key a new one on its page instead.",
+            )
+            return confirmation(self, request, title="Revoke these keys?", sentences=sentences, action="revoke")
         count = 0
         for key in keys.filter(revoked_at=None):
             key.revoke()
             self.log_change(request, key, "Revoked it.")
             count += 1
-        self.message_user(request, f"{count} keys revoked; they are refused from now on.", messages.SUCCESS)
+        words = {0: "Those keys were revoked before.", 1: "1 key revoked; it is refused from now on."}
+        told = words.get(count, f"{count} keys revoked; they are refused from now on.")
+        self.message_user(request, told, messages.SUCCESS)
+        return None
 
     # --- what is shown
 
@@ -170,14 +192,13 @@ class ApiKeyAdmin(PolicyAdmin):
     @admin.display(description="text")
     def former_text(self, key: ApiKey) -> SafeString:
         """Tell until when a text from before a rotation works, and lead to the next one."""
-        former = ""
-        if key.previous_until:
-            former = f"{key.previous_prefix}…, the one before, works until {_when(key.previous_until)}. "
         if key.state != "active":
-            return format_html("{}", former)
+            return format_html("{}", f"None works: it is {key.state}.")
         link = reverse("admin:gateway_apikey_rotate", args=[key.pk])
-        return format_html('{}<a href="{}">Give it a new one</a>', former, link)
+        return format_html('{} <a href="{}">Give it a new one</a>', _former(key), link)
 
     @admin.display(description="what it may do now")
     def rights(self, key: ApiKey) -> SafeString:
+        if key.state != "active":
+            return format_html("{}", f"nothing: it is {key.state}")
         return format_html("<dl>{}</dl>", format_html_join("", "<dt>{}</dt><dd>{}</dd>", rights_in_words(key)))

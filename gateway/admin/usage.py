@@ -3,6 +3,7 @@
 import datetime as dt
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, cast
 
 from django.conf import settings
@@ -198,7 +199,14 @@ def csv_download(name: str, names: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def _readable(row: Sequence[Any]) -> list[Any]:
-    return [value.isoformat() if isinstance(value, dt.datetime) else value for value in row]
+    return [_as_written(value) for value in row]
+
+
+def _as_written(value: Any) -> Any:
+    """Return times and amounts as every spreadsheet reads them: no cost is 0E-8 to Python."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return value.isoformat() if isinstance(value, dt.datetime) else value
 
 
 # --- sums -------------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ class Rotation(KeyResource):
         if key.pk != self.caller.key_id:
             self.check_issuer()
             self.check_changeable(key)
-        asked = RotationSerializer(data=request.data or {})
+        asked = RotationSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         text = key.rotate(timedelta(seconds=asked.validated_data["overlap_seconds"]))
         return Response(_with_text(key, text), headers=UNSTORED)

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from gateway.models import ApiKey
 from gateway.models.keys import LONGEST_OVERLAP
 from gateway.policy import Limits, Scope
-from gateway.ragapi.serializers import ConstantField, StrictSerializer
+from gateway.ragapi.serializers import ConstantField, Strict, StrictSerializer
 
 POLICY = ("scopes", "allowed_models", "allowed_collections", "allowed_addresses")
 HANDED_OUT = [scope.value for scope in Scope if scope is not Scope.ADMIN]
@@ -84,8 +84,10 @@ class KeySerializer(StrictSerializer[ApiKey]):
         return instance
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Have the row itself say what is wrong with the lines of its policy, and with its end."""
-        given = {name: attrs[name] for name in (*POLICY, *Limits.__slots__, "expires_at") if name in attrs}
+        """Have the row itself say what is wrong with its names, the lines of its policy, and its end."""
+        given = {
+            name: attrs[name] for name in (*POLICY, *Limits.__slots__, "name", "group", "expires_at") if name in attrs
+        }
         try:
             ApiKey(**given).clean()
         except ValidationError as error:
@@ -93,7 +95,7 @@ class KeySerializer(StrictSerializer[ApiKey]):
         return attrs
 
 
-class RotationSerializer(serializers.Serializer[Any]):
+class RotationSerializer(Strict):
     """How long the former text works beside the new one, in seconds."""
 
     overlap_seconds = serializers.IntegerField(

@@ -59,9 +59,18 @@ def fitting_nothing(row: Policy) -> list[str]:
     found = [f"No model is called {one} at the moment." for one in row.allowed_models if not _any_fits(one, names)]
     rules = [collection_rule(line)[0] for line in row.allowed_collections]
     found += [f"No collection is called {one} at the moment." for one in rules if not _any_fits(one, slugs)]
+    if isinstance(row, ApiKey) and _is_alone(row):
+        found.append(f"No other key is of the group {row.group}, and it has no rules: only its own hold for this key.")
     if row.scopes and not scopes_of(row.scopes):
         found.append("None of its scopes exists, so it may do nothing.")
     return found
+
+
+def _is_alone(key: ApiKey) -> bool:
+    """Tell whether nothing else knows the group that stands on a key."""
+    if not key.group or KeyGroup.objects.filter(name=key.group).exists():
+        return False
+    return not ApiKey.objects.usable().filter(group=key.group).exclude(pk=key.pk).exists()
 
 
 def _askable(known: Catalog) -> list[str]:

@@ -54,10 +54,10 @@ def refusal(taken: Taken, at: dt.datetime) -> EndpointError:
 def _lasting(standing: Standing, at: dt.datetime) -> float:
     """Return the seconds until a claim could be granted."""
     rule = standing.claim.limit.rule
-    if rule.kind is Kind.BUDGET:
-        return (renewed(rule, at) - at).total_seconds()
     if standing.wait == NEVER:
         return math.inf
+    if rule.kind is Kind.BUDGET:
+        return (renewed(rule, at) - at).total_seconds()
     return SEAT_SECONDS if rule.kind is Kind.SEATS else standing.wait / 1000
 
 
@@ -98,6 +98,14 @@ def _budget(standing: Standing, at: dt.datetime) -> str:
     whose, when = owner(limit.subject), _TIMES[limit.rule.period]
     what = "tokens" if limit.rule.unit == "tokens" else "of cost"
     spent, most = _amount(limit, standing.used), _amount(limit, limit.most)
+    if limit.most == 0:
+        return f"{_capital(whose)} may only ask for what costs nothing. Ask for another model, {ASK}."
+    if standing.wait == NEVER:
+        return (
+            f"This request may take about {_amount(limit, standing.claim.least)} {what}, prompt and answer together, "
+            f"and the budget of {whose} is {most} for each {limit.rule.period}: it can never be let in. Shorten the "
+            f"prompt, send a smaller max_tokens, {ASK}."
+        )
     if standing.remaining:
         said = (
             f"This request may take about {_amount(limit, standing.claim.least)} {what}, and {whose} has "

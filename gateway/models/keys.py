@@ -1,8 +1,9 @@
 """API keys and groups of them."""
 
 import hashlib
+import re
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,7 @@ LONGEST_OVERLAP = timedelta(days=30)
 """For which a former text may work beside a new one."""
 EXPIRY_YEARS = range(2000, 9999)
 """In any time zone these are times that can be read back from the database; one that cannot would stop all keys."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -137,6 +139,9 @@ class ApiKey(Policy):
 
     def clean(self) -> None:
         super().clean()
+        if broken := [field for field in ("name", "group") if _CONTROLS.search(getattr(self, field))]:
+            words = "It must be one line, without characters that steer a terminal: lists show it so."
+            raise ValidationError(dict.fromkeys(broken, words))
         if self.expires_at and self.expires_at.year not in EXPIRY_YEARS:
             words = f"The year must be from {EXPIRY_YEARS[0]} to {EXPIRY_YEARS[-1]}. Leave it empty for no end."
             raise ValidationError({"expires_at": words})
@@ -152,14 +157,21 @@ class ApiKey(Policy):
         return text
 
     @transaction.atomic
-    def rotate(self, overlap: timedelta) -> str:
+    def rotate(self, overlap: timedelta, *, prefix: str = "") -> str:
         """Give it a new text and return that; the one it has works for as long as ``overlap`` says.
 
-        One that was to go on working from a rotation before ends now. Raises Conflict for a key that works no more.
+        One that was to go on working from a rotation before ends now. Raises Conflict for a key that works no more, and
+        for one whose text begins otherwise than with ``prefix``, by which its caller knows it: somebody was quicker,
+        and the text that clients still use would end.
         """
         self.refresh_from_db(from_queryset=ApiKey.objects.select_for_update())
         if self.state != "active":
             raise Conflict(f"The key '{self}' is {self.state}; a new text would not work either. Make another key.")
+        if prefix not in ("", self.prefix):
+            raise Conflict(
+                f"The key '{self.name}' got a new text meanwhile, which begins with {self.prefix}; so it was given no "
+                "other. If nobody has copied that one, give it a new one again."
+            )
         former = self.prefix, self.digest, timezone.now() + overlap
         self.previous_prefix, self.previous_digest, self.previous_until = former if overlap else ("", None, None)
         text = self.renew()
@@ -182,6 +194,13 @@ class ApiKey(Policy):
             everything=not settings.REQUIRE_API_KEY,
             narrowed=tuple(row.rules for row in rows if row.rules),
         )
+
+    @property
+    def former_until(self) -> datetime | None:
+        """Until when a text from before a rotation works; None where none does."""
+        ends = min(filter(None, (self.previous_until, self.expires_at)), default=None)
+        is_working = self.previous_until and self.state == "active" and ends and ends > timezone.now()
+        return ends if is_working else None
 
     @property
     def state(self) -> str:

@@ -103,11 +103,18 @@ class Policy(models.Model):
         return tuple(_readable(collection_rule, self.allowed_collections, self.subject, ("", Level.READ)))
 
     @property
+    def _scopes(self) -> frozenset[Scope]:
+        if self.scopes:
+            return scopes_of(self.scopes)
+        # Figures name every model and server; for who may use some models only, the others do not exist.
+        return self.unscoped - {Scope.METRICS} if self.allowed_models else self.unscoped
+
+    @property
     def policy(self) -> PolicyValue:
         """The value that requests are held to."""
         return PolicyValue(
             subject=self.subject,
-            scopes=scopes_of(self.scopes) if self.scopes else self.unscoped,
+            scopes=self._scopes,
             models=tuple(self.allowed_models),
             collections=self.rules,
             networks=tuple(_readable(network, self.allowed_addresses, self.subject, NOWHERE)),

@@ -16,7 +16,7 @@ Row = TypeVar("Row", bound=Model)
 LANGUAGE = re.compile(r"(?:[a-z]{2,3})?")
 
 
-class StrictSerializer(serializers.ModelSerializer[Row]):
+class Strict(serializers.Serializer[Any]):
     """Refuses fields that it does not write, so that nobody takes them for written."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -30,6 +30,10 @@ class StrictSerializer(serializers.ModelSerializer[Row]):
                 if name not in writable:
                     raise unsupported(name, f"'{name}' cannot be set. What can: {', '.join(writable)}.")
         return super().to_internal_value(data)
+
+
+class StrictSerializer(Strict, serializers.ModelSerializer[Row]):
+    """A row, of which only that is written which can be."""
 
 
 class ConstantField(serializers.ReadOnlyField):

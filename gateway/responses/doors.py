@@ -16,10 +16,11 @@ from gateway.policy import Scope
 from gateway.responses.citing import Files
 from gateway.responses.ids import new_response_id
 from gateway.responses.output import Event
-from gateway.responses.request import ResponseRequest, read_response, rename
+from gateway.responses.request import ResponseRequest, read_response, rename, rename_store
 from gateway.responses.stored import looked_up, response_store
 from gateway.responses.writing import ResponseWriter
 from gateway.vectorstores.searching import file_names
+from knowledge.exceptions import CollectionNotFound
 from knowledge.threads import in_thread
 from routing.backends.protocol import ChatEvent
 from routing.exceptions import EndpointError
@@ -48,11 +49,16 @@ class Responses(Door):
             site=self.site,
             what=self.what,
         )
-        async with aclosing(answering) as events:
-            if asked.chat.stream:
-                await self._stream(events, asked, writer, caller)
-            else:
-                await self._collect(events, asked, writer, caller)
+        try:
+            async with aclosing(answering) as events:
+                if asked.chat.stream:
+                    await self._stream(events, asked, writer, caller)
+                else:
+                    await self._collect(events, asked, writer, caller)
+        except CollectionNotFound as error:
+            if asked.tools.search:
+                rename_store(error)
+            raise
 
     async def _collect(self, events: Events, asked: ResponseRequest, writer: ResponseWriter, caller: Caller) -> None:
         async for event in events:

@@ -19,6 +19,11 @@ def _chat(name: str, verdict: Verdict, as_: str = "", note: str = "") -> Paramet
     return Parameter(name=name, verdict=verdict, ollama=how, openai=how, note=note)
 
 
+def _not_here(name: str) -> Parameter:
+    """Return the row of a parameter that is refused as in a chat."""
+    return _refused(name, chats.REFUSED[name])
+
+
 def _here(name: str, note: str) -> Parameter:
     return Parameter(name=name, verdict=Verdict.EMULATED, ollama=STAYS, openai=STAYS, note=note)
 
@@ -121,6 +126,24 @@ OPENAI_PARAMETERS: tuple[Parameter, ...] = (
     _no_effect("user", "a label; the response repeats it"),
 )
 
+NAMES_OF_CHATS: tuple[Parameter, ...] = (
+    _refused("messages", "send the conversation as 'input'"),
+    _refused("max_tokens", "use 'max_output_tokens' instead"),
+    _refused("max_completion_tokens", "use 'max_output_tokens' instead"),
+    _refused("response_format", "use 'text.format' instead, with the schema in it"),
+    _refused("reasoning_effort", "use 'reasoning.effort' instead"),
+    _refused("verbosity", "use 'text.verbosity' instead"),
+    _refused("functions", "use 'tools' instead"),
+    _refused("function_call", "use 'tool_choice' instead"),
+    _refused("logprobs", "use 'include' with 'message.output_text.logprobs' instead, and 'top_logprobs'"),
+    _refused("n", "a response is one answer; send the request once for each (1 is accepted)"),
+    _refused("modalities", "every answer is text; leave it out"),
+    _not_here("audio"),
+    _not_here("logit_bias"),
+    _not_here("web_search_options"),
+)
+"""What changes the answer of a chat and a client of responses says otherwise, or cannot say at all."""
+
 OF_A_CHAT = (
     "moe", "use_rag", "rag_collections", "rag", "num_ctx", "keep_alive", "think", "options", "seed", "stop",
     "presence_penalty", "frequency_penalty", "top_k", "min_p", "typical_p", "repeat_last_n", "repeat_penalty",
@@ -131,8 +154,9 @@ EXTENSIONS: tuple[Parameter, ...] = tuple(row for row in chats.parameters() if r
 
 TABLES: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
     ("OpenAI's parameters", OPENAI_PARAMETERS),
+    ("What belongs to chats", NAMES_OF_CHATS),
     ("Extensions", EXTENSIONS),
 )
 
-REFUSED = {row.name: row.note for row in OPENAI_PARAMETERS if row.verdict is Verdict.REFUSED}
+REFUSED = {row.name: row.note for row in (*OPENAI_PARAMETERS, *NAMES_OF_CHATS) if row.verdict is Verdict.REFUSED}
 NO_EFFECT = frozenset(row.name for row in OPENAI_PARAMETERS if row.verdict is Verdict.NO_EFFECT)

@@ -12,12 +12,13 @@ from typing import Any
 
 from gateway.aliases import TOP_LEVEL_OPTIONS, settled
 from gateway.chatrequest import read_chat
-from gateway.fields import Fields, invalid, unsupported
+from gateway.fields import Fields, invalid
 from gateway.responses import items as reading
 from gateway.responses.items import Transcript
 from gateway.responses.parameters import NO_EFFECT, REFUSED
 from gateway.responses.parts import Attachments
 from gateway.responses.tools import Tools, read_tools
+from knowledge.exceptions import CollectionNotFound
 from routing.backends.ollama import THINK_LEVELS
 from routing.backends.protocol import ChatRequest, Json, Message, Text
 from routing.exceptions import BadRequest, EndpointError
@@ -41,6 +42,7 @@ SHARED = (
     "seed", "stop", "presence_penalty", "frequency_penalty", *TOP_LEVEL_OPTIONS,
 )  # fmt: skip
 REFUSED_PARAMETERS = frozenset(name for name in REFUSED if "." not in name)
+AS_IF_ABSENT = {"n": 1, "modalities": ["text"]}  # of what is refused, beside what is empty
 # A chat's names in messages of errors, and what a client of this door calls the same.
 NAMES = {
     "response_format.json_schema": "text.format",
@@ -49,6 +51,12 @@ NAMES = {
     "verbosity": "text.verbosity",
     "max_completion_tokens": "max_output_tokens",
 }
+
+
+class NotOfResponses(BadRequest):
+    """A parameter has no place in a response; it is named as the client wrote it."""
+
+    code = "unsupported_parameter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +104,8 @@ def read_response(data: Mapping[str, Any], response: str, before: Before = NOTHI
 
 def rename(error: EndpointError) -> None:
     """Give the parameters in ``error`` the names that they have at this door."""
+    if isinstance(error, NotOfResponses):
+        return
     for name, ours in NAMES.items():
         error.message = error.message.replace(f"'{name}", f"'{ours}")
         if error.param:
@@ -105,19 +115,27 @@ def rename(error: EndpointError) -> None:
     error.args = (error.message,)
 
 
+def rename_store(error: CollectionNotFound) -> None:
+    """Say of a collection that file_search was to search what it is called there."""
+    error.param, error.code = "tools", "vector_store_not_found"
+    error.message = error.message.replace("collection", "vector store", 1).replace("/rag/collections", "/vector_stores")
+    error.args = (error.message,)
+
+
 def _read(fields: Fields, response: str, before: Before) -> ResponseRequest:
     for name in fields.held(REFUSED_PARAMETERS):
-        if fields.raw(name):
-            raise unsupported(name, f"'{name}' is not supported: {REFUSED[name]}.")
+        if (value := fields.raw(name)) and value != AS_IF_ABSENT.get(name):
+            raise NotOfResponses(f"'{name}' is not supported: {REFUSED[name]}.", param=name)
     tools = read_tools(fields)
     includes = _includes(fields)
-    reasoning, text = Fields(fields.object("reasoning") or {}), Fields(fields.object("text") or {})
+    reasoning = Fields(fields.object("reasoning") or {}, inside="reasoning")
+    text = Fields(fields.object("text") or {}, inside="text")
     summary = _summary(reasoning)
     messages, given, ignored = _messages(fields, before)
     chat = _chat(fields, tools, reasoning, text, includes)
     shown = _shown(fields, chat, tools, reasoning, text, summary)
     stores, truncation = fields.flag("store") is not False, _truncation(fields)
-    stream_options = Fields(fields.object("stream_options") or {})
+    stream_options = Fields(fields.object("stream_options") or {}, inside="stream_options")
     nested = (("reasoning", reasoning), ("text", text), ("stream_options", stream_options))
     unread = [*fields.unseen(), *(f"{name}.{inner}" for name, one in nested for inner in one.unseen())]
     passed_over = (*unread, *truncation, *ignored, *tools.ignored, *chat.ignored)

@@ -49,9 +49,9 @@ class UsageQuery:
 def parse_usage(given: Mapping[str, str], named: list[str], *, now: dt.datetime) -> UsageQuery:
     """Return what is asked for; ``named`` are the values of ``group_by``, which may be there several times.
 
-    Raises BadRequest.
+    Hours are counted whole: the one that it starts in and the one that it ends in. Raises BadRequest.
     """
-    end = _time("end", given["end"]) if given.get("end") else now
+    end = _hour_after(_time("end", given["end"])) if given.get("end") else now
     start = _time("start", given["start"]) if given.get("start") else end - dt.timedelta(days=USUAL_DAYS)
     start = start.replace(minute=0, second=0, microsecond=0)
     if start >= end:
@@ -96,6 +96,12 @@ def _time(name: str, text: str) -> dt.datetime:
         raise invalid(
             name, f"'{name}' must be a time such as 2026-11-01T00:00:00Z, a date, or seconds since 1970."
         ) from None
+
+
+def _hour_after(at: dt.datetime) -> dt.datetime:
+    """Return the end of the hour that ``at`` is in, itself where an hour begins: sums are of whole hours."""
+    hour = at.replace(minute=0, second=0, microsecond=0)
+    return hour if hour == at or at.timestamp() >= LATEST else hour + dt.timedelta(hours=1)
 
 
 def _whole(name: str, text: str, least: int, most: int) -> int:

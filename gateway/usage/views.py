@@ -34,4 +34,4 @@ class Usage(Resource):
         own = caller.key_id or 0
         if asked.key not in (None, own) or asked.group not in ("", caller.group):
             raise PermissionDenied("This API key may see its own usage only. Leave out 'key' and 'group'.")
-        return replace(asked, key=own, group="")
+        return replace(asked, key=own)

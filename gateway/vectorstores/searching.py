@@ -39,7 +39,7 @@ def parse_store_search(body: bytes, store: str) -> StoreSearch:
     """Return the search of ``store`` that a body asks for; raises BadRequest."""
     fields = Fields(json_object(body))
     first, *others = _queries(fields.raw("query"))
-    ranking = Fields(fields.object("ranking_options") or {})
+    ranking = Fields(fields.object("ranking_options") or {}, inside="ranking_options")
     ranker = ranking.text("ranker")
     if ranker is not None and ranker not in RANKERS:
         raise invalid("ranking_options.ranker", f"'ranking_options.ranker' must be one of {', '.join(RANKERS)}.")

@@ -148,7 +148,7 @@ def read_days(fields: Fields) -> int | None:
     given = fields.object("expires_after")
     if given is None:
         return None
-    inside = Fields(given)
+    inside = Fields(given, inside="expires_after")
     if inside.text("anchor") != "last_active_at":
         raise invalid("expires_after.anchor", "'expires_after.anchor' must be last_active_at.")
     days = _inside(inside, "expires_after", "days", 1, MOST_DAYS)
@@ -161,7 +161,7 @@ def read_cut(fields: Fields) -> OwnCut | None:
     given = fields.object("chunking_strategy")
     if given is None:
         return None
-    inside = Fields(given)
+    inside = Fields(given, inside="chunking_strategy")
     kind = inside.text("type")
     if kind not in ("auto", "static"):
         raise invalid("chunking_strategy.type", "'chunking_strategy.type' must be auto or static.")

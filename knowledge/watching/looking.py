@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from knowledge.authors import Author
@@ -26,6 +25,7 @@ from knowledge.watching.places import RepositoryAddress, allowed_folder, source_
 from knowledge.watching.repositories import Repository
 from routing.backends.fetch import Allowed, FetchFailed, checked_addresses
 from routing.exceptions import EndpointError
+from routing.outages import is_outage
 
 logger = logging.getLogger("knowledge")
 
@@ -90,9 +90,9 @@ async def look(source: WatchedSource, *, equipment: Equipment) -> Look:
         return Look(error=str(error))
     except EndpointError as error:  # the collection expired, or is gone
         return Look(error=error.message)
-    except (OperationalError, InterfaceError):
-        raise
     except Exception as error:
+        if is_outage(error):
+            raise
         logger.error("looking at a source went wrong inside source=%s", source.pk, exc_info=error)
         return Look(error=f"It went wrong inside ({type(error).__name__}); the server's log says more.")
 

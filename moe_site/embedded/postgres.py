@@ -35,6 +35,8 @@ MAJOR = "18"
 SUPERUSER = "postgres"
 SOCKET_PATH_LIMIT = 100  # sockaddr_un holds 108 bytes
 START_SECONDS = 300  # recovery after a crash may take long; pg_ctl returns as soon as it is done
+FULL = ("too many clients", "connection slots are reserved")
+"""What a server says that is well, and whose connections are all taken."""
 
 
 class EmbeddedPostgres:
@@ -129,7 +131,7 @@ class EmbeddedPostgres:
         except psycopg.OperationalError as error:
             if "starting up" in str(error) or "recovery" in str(error):
                 return self._wait_until_answering()
-            return False
+            return any(full in str(error) for full in FULL)
         return True
 
     def _wait_until_answering(self) -> bool:
@@ -173,7 +175,11 @@ class EmbeddedPostgres:
         while self._postmaster_lives() and time.monotonic() < deadline:
             time.sleep(0.1)  # it was just killed, or is shutting down on its own
         if self._postmaster_lives():
-            return
+            pid = pid_file.read_text().split("\n", 1)[0]
+            raise EmbeddedPostgresError(
+                f"The embedded PostgreSQL (process {pid}) runs, but does not answer. If somebody stopped it, have it "
+                f"go on with 'kill -CONT {pid}'; if it stays like this, end it with 'kill -KILL {pid}': it recovers."
+            )
         logger.warning("the embedded PostgreSQL was not stopped cleanly; it recovers now")
         pid_file.unlink(missing_ok=True)
         (self.socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
@@ -220,10 +226,15 @@ class EmbeddedPostgres:
             logger.error("the embedded PostgreSQL did not stop: %s", error)
 
     def _create_database(self, name: str) -> None:
-        with self._connect() as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
-            if not found:
-                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        try:
+            with self._connect() as connection:
+                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+                if not found:
+                    connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        except psycopg.Error as error:  # it may have gone away once more
+            raise EmbeddedPostgresError(
+                f"The embedded PostgreSQL started, but lets nobody in: {error}\n{self.log_file} says more."
+            ) from error
 
     # --- files, accounts, programs ---------------------------------------------------------------
 

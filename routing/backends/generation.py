@@ -23,12 +23,14 @@ PATHS: Mapping[ServerKind, str] = {ServerKind.OLLAMA: "/api/generate", ServerKin
 class TextRequest:
     """A text completion as a client asked for it, checked.
 
-    ``chat`` holds what it has in common with a chat completion; its one message is the first of ``prompts``.
+    ``chat`` holds what it has in common with a chat completion; its one message is the first of ``prompts``, which
+    holds each as often as it is to be answered: ``times``, one after the other.
     ``suffix`` is what comes after the gap to fill. ``raw`` keeps Ollama from putting a template around the prompt.
     """
 
     chat: ChatRequest
     prompts: tuple[str, ...]
+    times: int = 1
     suffix: str | None = None
     raw: bool = False
 

@@ -3,7 +3,8 @@
 from collections import Counter
 
 import pytest
-from django.db import OperationalError
+from django.db import InternalError, OperationalError
+from psycopg.errors import ReadOnlySqlTransaction
 
 from gateway import account
 from gateway.account import Account, is_kept
@@ -22,6 +23,8 @@ from routing.trial import Attempt
 BOX = Replica(
     server=ServerAddress(name="box", kind=ServerKind.OLLAMA, base_url="http://box"), embedded=False, model="m"
 )
+READ_ONLY = InternalError("cannot execute INSERT in a read-only transaction")
+READ_ONLY.__cause__ = ReadOnlySqlTransaction()
 CODE, GENERAL = Expert(slug="code", replicas=(BOX,)), Expert(slug="general", replicas=(BOX,))
 
 
@@ -65,6 +68,8 @@ def ended(made, **fields):
     [
         (ZeroDivisionError(), 500, "server_error"),
         (OperationalError(), 503, "service_unavailable"),
+        (READ_ONLY, 503, "service_unavailable"),
+        (InternalError(), 500, "server_error"),
         (GeneratorExit(), 499, "cancelled"),
     ],
 )

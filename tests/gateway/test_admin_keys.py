@@ -33,6 +33,11 @@ def told(response):
     return html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
+def seen(response):
+    """Return what the form of a page sends back, by which it is known whether the row is still the same."""
+    return re.search(r'name="seen" value="(\w+)"', response.content.decode())[1]
+
+
 @contextmanager
 def revoked_before_it_is_stored():
     """Have a key revoked by somebody else after a change of it was read and before it is written."""
@@ -60,9 +65,42 @@ class TestChanging:
         row, _ = ApiKey.objects.issue(name="app")
         at = datetime(2026, 11, 1, 20, 30, tzinfo=UTC)
         KeyUse.objects.create(key=row, last_used_at=at)
-        ApiKey.objects.update(revoked_at=at, previous_until=at, previous_prefix="sk-moe-former")
+        ApiKey.objects.update(revoked_at=at)
         page = told(admin_client.get(f"{KEYS}{row.pk}/change/"))
-        assert page.count("2026-11-02 05:30") == 3
+        assert page.count("2026-11-02 05:30") == 2
+        ApiKey.objects.update(revoked_at=None, previous_until=at.replace(year=2996), previous_prefix="sk-moe-former")
+        for address in (f"{KEYS}{row.pk}/change/", f"{KEYS}{row.pk}/rotate/"):
+            assert "sk-moe-former…, the one before, works until 2996-11-02 05:30." in told(admin_client.get(address))
+
+    def test_what_a_colleague_changed_meanwhile_is_not_undone(self, admin_client):
+        row, _ = ApiKey.objects.issue(name="app")
+        change = f"{KEYS}{row.pk}/change/"
+        opened = FORM | {"seen": seen(admin_client.get(change))}
+        narrowed = opened | {"allowed_models": "auto", "scopes": ["chat"], "requests_per_minute": "5"}
+        assert admin_client.post(change, narrowed).status_code == 302
+        refused = admin_client.post(change, opened | {"note": "of the blue team"})
+        assert "nothing of yours was stored" in told(refused)
+        assert "nothing of yours was stored" in told(admin_client.post(change, opened | {"seen": seen(refused)}))
+        row.refresh_from_db()
+        assert (row.allowed_models, row.scopes, row.requests_per_minute, row.note) == (["auto"], ["chat"], 5, "")
+        again = narrowed | {"note": "of the blue team", "seen": seen(admin_client.get(change))}
+        assert admin_client.post(change, again).status_code == 302
+        row.refresh_from_db()
+        assert row.note == "of the blue team"
+
+    def test_a_form_that_was_refused_for_another_reason_is_stored_when_it_is_right(self, admin_client):
+        row, _ = ApiKey.objects.issue(name="app", expires_at=timezone.now() + timedelta(days=1), note="a\nb")
+        change = f"{KEYS}{row.pk}/change/"
+        form = FORM | {"seen": seen(admin_client.get(change)), "tokens_per_day": "0"}
+        refused = admin_client.post(change, form)
+        assert "greater than or equal to 1" in told(refused)
+        assert admin_client.post(change, form | {"tokens_per_day": "7", "seen": seen(refused)}).status_code == 302
+
+    def test_a_new_text_is_no_change_of_what_the_page_shows(self, admin_client):
+        row, _ = ApiKey.objects.issue(name="app")
+        opened = FORM | {"note": "x", "seen": seen(admin_client.get(f"{KEYS}{row.pk}/change/"))}
+        row.rotate(timedelta(hours=1))
+        assert admin_client.post(f"{KEYS}{row.pk}/change/", opened).status_code == 302
 
     @pytest.mark.parametrize(("zone", "day"), [("America/New_York", "9999-12-31"), ("Asia/Tokyo", "0001-01-01")])
     def test_an_end_that_the_database_cannot_tell_again_is_refused(self, admin_client, settings, zone, day):
@@ -157,6 +195,22 @@ class TestPage:
             assert words in page, words
         assert "wages" not in page
 
+    @pytest.mark.parametrize(("end", "state"), [("revoked_at", "revoked"), ("expires_at", "expired")])
+    def test_it_says_that_one_that_works_no_more_may_do_nothing(self, admin_client, end, state):
+        row, _ = ApiKey.objects.issue(name="app")
+        row.rotate(timedelta(hours=1))
+        ApiKey.objects.update(**{end: timezone.now()})
+        page = told(admin_client.get(f"{KEYS}{row.pk}/change/"))
+        assert f"None works: it is {state}." in page
+        assert f"nothing: it is {state}" in page
+        assert "works until" not in page
+
+    def test_a_former_text_whose_time_is_over_is_not_said_to_work(self, admin_client):
+        row, _ = ApiKey.objects.issue(name="app")
+        row.rotate(timedelta(hours=1))
+        ApiKey.objects.update(previous_until=timezone.now())
+        assert "works until" not in told(admin_client.get(f"{KEYS}{row.pk}/change/"))
+
     def test_the_list_tells_state_and_last_use_and_is_filtered(self, admin_client, admin_user):
         row, _ = ApiKey.objects.issue(name="used", owner=admin_user)
         KeyUse.objects.create(key=row, last_used_at=timezone.now(), last_address="10.1.2.3")
@@ -191,6 +245,24 @@ class TestRotating:
         assert text not in page
         assert text[20:] not in str([one.change_message for one in LogEntry.objects.all()])
 
+    def test_a_form_that_is_sent_twice_counts_once(self, admin_client):
+        row, former = ApiKey.objects.issue(name="app")
+        rotate = f"{KEYS}{row.pk}/rotate/"
+        page = admin_client.get(rotate).content.decode()
+        form = {"hours": "24", "known": re.search(r'name="known" value="([^"]+)"', page)[1]}
+        text = shown_key(admin_client.post(rotate, form))
+        assert "got a new text meanwhile" in told(admin_client.post(rotate, form, follow=True))
+        assert {key_digest(one) for one in (former, text)} == set(load())
+
+    def test_the_page_says_that_the_text_before_ends(self, admin_client):
+        row, _ = ApiKey.objects.issue(name="app")
+        assert "ends at once" not in told(admin_client.get(f"{KEYS}{row.pk}/rotate/"))
+        former = row.prefix
+        row.rotate(timedelta(hours=1))
+        page = told(admin_client.get(f"{KEYS}{row.pk}/rotate/"))
+        assert f"{former}…, the one before, works until" in page
+        assert "With a new text it ends at once" in page
+
     def test_looking_at_the_page_changes_nothing(self, admin_client):
         row, text = ApiKey.objects.issue(name="app")
         admin_client.get(f"{KEYS}{row.pk}/rotate/")
@@ -218,15 +290,20 @@ class TestRotating:
         clerk.user_permissions.add(Permission.objects.get(codename="view_apikey"))
         client.force_login(clerk)
         row, _ = ApiKey.objects.issue(name="app")
-        client.post(KEYS, {"action": "revoke", "_selected_action": [row.pk]})
+        client.post(KEYS, {"action": "revoke", "_selected_action": [row.pk], "post": "yes"})
         row.refresh_from_db()
         assert row.state == "active"
 
     def test_revoking_several(self, admin_client):
         rows = [ApiKey.objects.issue(name=name)[0] for name in "ab"]
         form = {"action": "revoke", "_selected_action": [row.pk for row in rows]}
+        page = admin_client.post(KEYS, form)
+        assert "Revoke these keys?" in page.rendered_content
+        assert {row.state for row in ApiKey.objects.all()} == {"active"}
+        form["post"] = "yes"
         assert "2 keys revoked" in told(admin_client.post(KEYS, form, follow=True))
         assert load() == {}
+        assert "Those keys were revoked before." in told(admin_client.post(KEYS, form, follow=True))
 
 
 class TestGroups:
@@ -251,6 +328,15 @@ class TestGroups:
         assert not caller.may(Scope.EMBEDDINGS)
         page = told(admin_client.get(GROUPS))
         assert "5 requests a minute" in page
+
+    def test_what_a_colleague_changed_meanwhile_is_not_undone(self, admin_client):
+        group = KeyGroup.objects.create(name="staff")
+        change = f"{GROUPS}{group.pk}/change/"
+        opened = {"name": "staff", "seen": seen(admin_client.get(change))}
+        assert admin_client.post(change, opened | {"tokens_per_day": "5"}).status_code == 302
+        assert "nothing of yours was stored" in told(admin_client.post(change, opened | {"note": "All of us"}))
+        group.refresh_from_db()
+        assert (group.tokens_per_day, group.note) == (5, "")
 
     def test_wrong_lines_are_refused_here_too(self, admin_client):
         answer = admin_client.post(f"{GROUPS}add/", {"name": "staff", "allowed_collections": "x: y"})

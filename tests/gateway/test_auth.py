@@ -82,8 +82,16 @@ class TestRotation:
         row, former = issued
         row.rotate(timedelta(hours=1))
         ApiKey.objects.update(previous_until=timezone.now())
-        with pytest.raises(AuthenticationFailed, match="expired"):
+        with pytest.raises(AuthenticationFailed, match="replaced by a new text, and this one works no longer"):
             identify(f"Bearer {former}", load())
+
+    def test_both_are_refused_as_expired_when_the_key_ends_first(self, issued):
+        row, former = issued
+        text = row.rotate(timedelta(hours=1))
+        ApiKey.objects.update(expires_at=timezone.now())
+        for one in (former, text):
+            with pytest.raises(AuthenticationFailed, match="has expired"):
+                identify(f"Bearer {one}", load())
 
     def test_the_end_of_the_key_is_the_end_of_both(self, issued):
         row, former = issued

@@ -752,6 +752,7 @@ class TestForReal:
     async def test_a_key_that_may_not_read_it_finds_nothing_and_is_told_nothing(self, desk, server):
         answer = await desk.send(key="guests", rag_collections=["leave"])
         assert (answer.status, answer.json["error"]["code"]) == (404, "collection_not_found")
+        assert answer.json["error"]["param"] == "rag_collections"
         says(server, "I do not know.")
         answer = await desk.send(key="guests", rag=True)
         assert (answer.json["sources"], answer.json["grounding"]["collections"]) == ([], [])

@@ -34,6 +34,13 @@ def test_a_key_without_options_may_do_what_clients_do():
     assert policy.limits == Limits()
 
 
+def test_figures_name_every_model_and_so_are_not_for_a_key_of_some():
+    narrowed, _ = manage("create_api_key", "shop", "--model", "auto")
+    named, _ = manage("create_api_key", "watch", "--model", "auto", "--scope", "chat", "--scope", "metrics")
+    may = [load()[key_digest(out.splitlines()[-1])].may for out in (narrowed, named)]
+    assert [(one(Scope.CHAT), one(Scope.METRICS)) for one in may] == [(True, False), (True, True)]
+
+
 def test_every_option_is_kept():
     get_user_model().objects.create_user("ada")
     out, err = manage(
@@ -116,6 +123,12 @@ def test_a_rotation_says_that_the_text_before_the_last_ends():
     third, err = manage("rotate_api_key", second)
     assert f"{row.prefix}…, the one before that, works no longer." in err
     assert {key_digest(one) for one in (second, third.splitlines()[-1])} == set(load())
+
+
+def test_a_rotation_says_how_long_the_former_text_works_of_a_key_that_ends_sooner():
+    row, _ = ApiKey.objects.issue(name="laptop", expires_at=timezone.now() + timedelta(hours=1))
+    _, err = manage("rotate_api_key", row.prefix, "--overlap", "7d")
+    assert f"works until {row.expires_at:%Y-%m-%d %H:%M %Z}." in err
 
 
 def test_revoking_says_what_came_of_it():

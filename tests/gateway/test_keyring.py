@@ -99,6 +99,8 @@ class TestMaking:
             ({"cost_per_day": "-1"}, "not less than 0"),
             ({"owner": "nobody"}, "There is no user 'nobody'"),
             ({"name": ""}, "name"),
+            ({"name": "app\nsk-moe-abcdef…  active"}, "'name': It must be one line"),
+            ({"group": "sales\x1b[2J"}, "'group': It must be one line"),
             ({"digest": "x"}, "digest"),
             ({"prefix": "x"}, "'prefix' cannot be set"),
             ({"revoked_at": None}, "'revoked_at' cannot be set"),
@@ -110,6 +112,13 @@ class TestMaking:
         assert answer.status_code == 400
         assert says in answer.json()["error"]["message"]
         assert ApiKey.objects.count() == 1
+
+    def test_a_group_that_nobody_knows_is_told(self, api):
+        KeyGroup.objects.create(name="marketing", requests_per_minute=5)
+        assert "warnings" not in made(api, group="marketing")
+        (warning,) = made(api, group="marketting")["warnings"]
+        assert warning.startswith("No other key is of the group marketting")
+        assert "warnings" not in made(api, group="marketting")
 
     def test_what_is_about_nothing_is_told(self, api):
         told = made(api, allowed_models=["auto", "lama3"], allowed_collections=["hand-book: read"])
@@ -234,6 +243,13 @@ class TestRotating:
         api("DELETE", f"{KEYS}/{told['id']}")
         answer = api("POST", f"{KEYS}/{told['id']}/rotate")
         assert (answer.status_code, "revoked" in answer.json()["error"]["message"]) == (409, True)
+
+    @pytest.mark.parametrize("body", [{"overlap": 0}, {"overlap_seconds": 0, "x": 1}, [], ["overlap_seconds"], "now"])
+    def test_what_nobody_reads_is_refused_rather_than_passed_over(self, api, body):
+        """A text that leaked would work for another day."""
+        told = made(api)
+        assert api("POST", f"{KEYS}/{told['id']}/rotate", body).status_code == 400
+        assert key_digest(told["key"]) in load()
 
     @pytest.mark.parametrize("body", [{"overlap_seconds": -1}, {"overlap_seconds": 1e9}, {"overlap_seconds": "x"}])
     def test_a_wrong_overlap_is_refused(self, api, body):

@@ -312,7 +312,7 @@ class TestWhatIsTold:
         key = door.key(tokens_per_day=40)
         assert (await door.ask(key)).status == 200
         assert (await door.ask(key)).status == 200
-        refused = await door.ask(key, max_tokens=30)
+        refused = await door.ask(key, max_tokens=20)
         told = error(refused)
         assert (refused.status, told["type"], told["code"]) == (429, "insufficient_quota", "insufficient_quota")
         assert header(refused, "x-should-retry") == "false"

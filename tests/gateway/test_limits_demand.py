@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.limits.claims import Claim, Limit, Standing, Taken
+from gateway.limits.claims import NEVER, Claim, Limit, Standing, Taken
 from gateway.limits.demand import ANSWER_GUESS, chat_demand, embedding_demand, text_demand
 from gateway.limits.headers import ratelimit_headers, span
 from gateway.limits.refusals import QuotaSpent, RateLimited, refusal
@@ -138,6 +138,36 @@ class TestRefusals:
         error = self.told(standing("tokens_per_day", 5000, 4500, amount=700))
         assert "may take about 700 tokens, and this API key has 500 left of its 5,000 for today" in error.message
         assert (error.should_retry, error.retry_after) == (False, None)
+
+    @pytest.mark.parametrize(
+        ("name", "most", "says"),
+        [
+            (
+                "tokens_per_day",
+                300,
+                "700 tokens, prompt and answer together, and the budget of this API key is 300 for",
+            ),
+            (
+                "cost_per_month",
+                300_000_000,
+                "7.00 of cost, prompt and answer together, and the budget of this API key is 3.00",
+            ),
+        ],
+    )
+    def test_of_a_request_that_no_day_or_month_would_hold(self, name, most, says):
+        amount = 700 if name.startswith("tokens") else 700_000_000
+        error = self.told(standing(name, most, 0, amount=amount, wait=NEVER))
+        assert isinstance(error, QuotaSpent)
+        assert says in error.message
+        assert "it can never be let in. Shorten the prompt, send a smaller max_tokens" in error.message
+        assert "renewed" not in error.message
+
+    def test_of_a_cost_where_none_is_permitted(self):
+        error = self.told(standing("cost_per_day", 0, 0, wait=NEVER))
+        assert error.message == (
+            "This API key may only ask for what costs nothing. Ask for another model, or ask an administrator for a "
+            "higher limit."
+        )
 
     def test_of_seats(self):
         error = self.told(standing("concurrent_requests", 4, 4))

@@ -387,8 +387,10 @@ class TestFileSearch:
         assert "/sources/" in cited.url
 
     def test_a_store_that_is_not_there(self, served_ollama):
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError) as caught:
             served_ollama.client().responses.create(**self.search("vs_" + "0" * 32))
+        assert (caught.value.param, caught.value.code) == ("tools", "vector_store_not_found")
+        assert f"There is no vector store 'vs_{'0' * 32}'. GET /v1/vector_stores lists" in caught.value.message
 
     def test_a_choice_of_none_searches_nothing(self, served_ollama, ollama, store):
         fields = self.search(store, tool_choice="none")
@@ -399,9 +401,9 @@ class TestFileSearch:
 
 def test_what_nobody_reads_is_named(served_ollama):
     raw = served_ollama.client().responses.with_raw_response.create(
-        **asked(truncation="auto", user="jo", extra_body={"n": 2, "reasoning": {"context": "auto"}})
+        **asked(truncation="auto", user="jo", extra_body={"colour": 2, "reasoning": {"context": "auto"}})
     )
-    assert set(raw.headers["x-moe-ignored"].split(",")) == {"n", "reasoning.context", "truncation"}
+    assert set(raw.headers["x-moe-ignored"].split(",")) == {"colour", "reasoning.context", "truncation"}
     assert (raw.parse().truncation, raw.parse().user) == ("disabled", "jo")
 
 

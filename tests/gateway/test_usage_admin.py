@@ -71,13 +71,14 @@ def test_records_cannot_be_changed(boss):
 
 
 def test_a_file_for_spreadsheets_has_no_formulas(boss):
-    noted(record(1, asked='=HYPERLINK("http://evil.example")', key_name="@sum"), record(2))
+    noted(record(1, asked='=HYPERLINK("http://evil.example")', key_name="@sum", cost=Decimal(0)), record(2))
     answer = boss.post(
         RECORDS, {"action": "as_csv", "_selected_action": list(UsageRecord.objects.values_list("pk", flat=True))}
     )
     rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
     assert (rows[0]["asked"], rows[0]["key_name"]) == ('\'=HYPERLINK("http://evil.example")', "'@sum")
-    assert (rows[1]["asked"], rows[1]["cost"]) == ("auto", "0.00000125")
+    assert [row["cost"] for row in rows] == ["0.00000000", "0.00000125"]
+    assert rows[1]["asked"] == "auto"
 
 
 @pytest.mark.parametrize("asked", ["a;=1+1", "a; @sum", ";\t=1", "＝1+1"])

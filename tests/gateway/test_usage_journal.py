@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import json
+import random
 import threading
 from decimal import Decimal
 
@@ -21,6 +22,7 @@ from knowledge.models import RetrievalTrace
 from routing.models import DecisionRecord
 
 pytestmark = pytest.mark.django_db(transaction=True)
+LONGEST = {"key_name": 200, "group": 100, "asked": 300, "expert": 300}
 NOON = dt.datetime(2026, 5, 4, 12, 10, tzinfo=dt.UTC)
 
 
@@ -97,6 +99,15 @@ def test_one_that_cannot_be_stored_does_not_take_the_others_with_it():
     journal = noted(*map(record, range(20)), *bad, *map(record, range(20, 30)))
     assert (journal.flush(), journal.dropped) == (30, 2)
     assert counts()["requests"] == UsageRecord.objects.count() == 30
+
+
+def test_one_whose_names_are_too_long_for_an_index_does_not_keep_the_others_waiting():
+    """PostgreSQL says so in an OperationalError, as it says that it is away."""
+    names = iter(random.Random(1).sample(range(0x20000, 0x2A000), 900))
+    long = {name: "".join(chr(next(names)) for _ in range(most)) for name, most in LONGEST.items()}
+    journal = noted(record(1), record(2, **long), record(3))
+    assert (journal.flush(), journal.dropped) == (2, 1)
+    assert counts()["requests"] == UsageRecord.objects.count() == 2
 
 
 def test_texts_of_clients_are_made_storable():

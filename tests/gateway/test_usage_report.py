@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from gateway.auth import keys
 from gateway.models import ApiKey, KeyGroup, UsageHour
 from gateway.usage.query import parse_usage
 from routing.exceptions import BadRequest
@@ -76,6 +77,21 @@ def test_a_key_learns_nothing_of_others(shelf, query):
     assert shelf.get(**query).status_code == 403
 
 
+def test_a_key_that_was_moved_sees_what_it_used_in_its_group(shelf):
+    ApiKey.objects.filter(pk=shelf.own.pk).update(group="support")
+    keys.forget()
+    assert shelf.get(group="support").json()["totals"]["requests"] == 0
+    assert shelf.get().json()["totals"]["requests"] == 3
+    assert shelf.get(group="sales").status_code == 403
+
+
+def test_hours_are_counted_whole_and_the_answer_says_so(shelf):
+    told = shelf.get(start="2026-05-04T03:20:00Z", end="2026-05-04T03:40:00Z").json()
+    assert (told["start"], told["end"]) == ("2026-05-04T03:00:00Z", "2026-05-04T04:00:00Z")
+    assert told["totals"]["requests"] == 2
+    assert shelf.get(end="2026-05-04T03:00:00Z").json()["totals"]["requests"] == 1
+
+
 def test_buckets_and_pages(shelf):
     first = shelf.everybodys(bucket="hour", limit="2")
     assert [row["start"] for row in first["data"]] == ["2026-05-04T00:00:00Z", "2026-05-04T03:00:00Z"]
@@ -135,7 +151,8 @@ def test_times_are_read_in_every_usual_way(text, at):
 
 
 def test_a_time_beyond_all_times_is_the_last_there_is():
-    assert parse_usage({"end": "9" * 20, "start": "2026-05-04"}, [], now=NOW).end.year == 9999
+    for end in ("9" * 20, "9999-12-31T23:59:59Z"):
+        assert parse_usage({"end": end, "start": "2026-05-04"}, [], now=NOW).end.year == 9999
 
 
 def test_without_times_it_is_the_last_week():

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from django.db import OperationalError
+from django.db import InternalError, OperationalError, connection, transaction
 
 from knowledge.documents import job_cancel
 from knowledge.exceptions import EmbeddingFailed
@@ -213,6 +213,18 @@ class TestFailing:
     def test_a_database_that_goes_away_is_nobodys_failure(self):
         received, bench = receive(shelf(), LONG), Bench()
         bench.embedder.fail = OperationalError("server closed the connection")
+        with pytest.raises(Postponed):
+            bench.run(received.job)
+        assert IngestionJob.objects.get().state == "queued"
+
+    def test_a_database_that_takes_no_changes_for_now_is_nobodys_failure(self):
+        """As a primary that becomes a standby; Django has it with what goes wrong inside the database."""
+        received, bench = receive(shelf(), LONG), Bench()
+        with pytest.raises(InternalError) as caught, transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION READ ONLY")
+            Document.objects.update(title="x")
+        bench.embedder.fail = caught.value
         with pytest.raises(Postponed):
             bench.run(received.job)
         assert IngestionJob.objects.get().state == "queued"

@@ -145,7 +145,7 @@ def test_one_that_starts_and_lets_nobody_in_is_told_in_words(data_dir):
         process = postmaster(data_dir)
         process.send_signal(signal.SIGKILL)
         assert ends(process)
-        with pytest.raises(EmbeddedPostgresError, match="started, but lets nobody in: .*not currently accepting"):
+        with pytest.raises(EmbeddedPostgresError, match=r"started, but lets nobody in: .*not currently accepting"):
             server.ensure_running()
     finally:
         server.release()

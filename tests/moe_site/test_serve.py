@@ -186,7 +186,7 @@ class TestAdmin:
         assert key not in listing
         assert key[:13] in listing
         number = re.search(r"/admin/gateway/apikey/(\d+)/change/\">From admin", listing)[1]
-        admin.post("/admin/gateway/apikey/", action="revoke", _selected_action=number)
+        admin.post("/admin/gateway/apikey/", action="revoke", _selected_action=number, post="yes")
         with pytest.raises(openai.AuthenticationError):
             served.client(api_key=key).models.list()
 

@@ -1,8 +1,7 @@
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from gateway.management.keynames import duration, key_beginning
 from gateway.models.keys import LONGEST_OVERLAP
@@ -28,16 +27,12 @@ class Command(BaseCommand):
         key, overlap = key_beginning(options["prefix"]), options["overlap"]
         if overlap > LONGEST_OVERLAP:
             raise CommandError(f"--overlap must be at most {LONGEST_OVERLAP.days}d. Give a shorter one.")
-        former, older = key.prefix, key.previous_prefix if _is_to_come(key.previous_until) else ""
+        former, older = key.prefix, key.previous_prefix if key.former_until else ""
         try:
             text = key.rotate(overlap)
         except EndpointError as error:
             raise CommandError(error.message) from error
-        until = f"until {key.previous_until:%Y-%m-%d %H:%M %Z}" if key.previous_until else "no longer"
+        until = f"until {key.former_until:%Y-%m-%d %H:%M %Z}" if key.former_until else "no longer"
         ended = f" {older}…, the one before that, works no longer." if older else ""
         self.stderr.write(f"The key of {key.name} has a new text; {former}… works {until}.{ended}")
         self.stdout.write(text)
-
-
-def _is_to_come(end: datetime | None) -> bool:
-    return end is not None and end > timezone.now()

@@ -15,7 +15,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         server = embedded_postgres(settings.MOE_DATA_DIR)
         try:
             server.acquire()
-        except EmbeddedPostgresError as error:
+        except (EmbeddedPostgresError, OSError) as error:
             raise OperationalError(str(error)) from error
         params: dict[str, Any] = super().get_connection_params()
         return params | {"host": str(server.socket_dir), "user": SUPERUSER}
