@@ -32,8 +32,8 @@ class ChunkWriter:
         self._head = head
         self._moe = moe
         self._include_usage = include_usage
-        self._running = choices
-        self._started: set[int] = set()
+        self._choices = self._running = choices
+        self._has_begun = False
         self._cited: dict[int, Cited] = {}
         self._parts: dict[int, Parts] = {}
 
@@ -44,10 +44,9 @@ class ChunkWriter:
         if isinstance(event, Parts):
             self._parts[event.index] = event  # so do the last of these
             return
-        if event.index not in self._started:
-            opening = self._chunk(event.index, {"role": "assistant", "content": ""})
-            yield opening | {"moe": self._moe} if self._moe and not self._started else opening
-            self._started.add(event.index)
+        if not self._has_begun:
+            self._has_begun = True
+            yield from self._openings()
         if isinstance(event, Delta):
             yield self._chunk(event.index, _delta(event), logprobs=event.logprobs)
             return
@@ -57,6 +56,12 @@ class ChunkWriter:
         self._running -= 1
         if self._include_usage and not self._running:
             yield self._envelope([]) | {"usage": usage_object(event.usage or Usage())}
+
+    def _openings(self) -> Iterator[dict[str, Any]]:
+        """Begin all choices in their order, whichever speaks first: openai's own reader of streams counts on it."""
+        for index in range(self._choices):
+            opening = self._chunk(index, {"role": "assistant", "content": ""})
+            yield opening | {"moe": self._moe} if self._moe and not index else opening
 
     def _told(self, finish: Finish) -> dict[str, Any]:
         parts = self._parts.get(finish.index)

@@ -234,9 +234,9 @@ def test_chunks_of_several_answers_are_told_apart_and_usage_comes_last():
     writer = ChunkWriter(HEAD, include_usage=True, choices=2)
     *chunks, last = [chunk for event in TWO for chunk in writer.write(event)]
     indices = [chunk["choices"][0]["index"] for chunk in chunks]
-    assert indices == [1, 1, 0, 0, 1, 0, 0]
+    assert indices == [0, 1, 1, 0, 1, 0, 0]
     starts = [chunk["choices"][0]["index"] for chunk in chunks if "role" in chunk["choices"][0]["delta"]]
-    assert starts == [1, 0]
+    assert starts == [0, 1]
     assert (last["choices"], last["usage"]) == ([], TOLD_USAGE)
     assert chunks[-1]["moe"] == {"adjusted": ["parallel_tool_calls"]}
     assert not any("moe" in chunk for chunk in chunks[:-1])

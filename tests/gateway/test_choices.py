@@ -176,6 +176,20 @@ class TestN:
         assert [chunk.usage is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
         assert len({chunk.id for chunk in chunks}) == 1
 
+    def test_the_last_may_speak_first(self, served_ollama, ollama):
+        """openai's reader of streams finds a choice by its place among those that began."""
+        ollama.default_reply = lambda request: Reply(
+            content=f"seed {request.json['options']['seed']}",
+            first_delay=2 if request.json["options"]["seed"] == 40 else 0,
+        )
+        with served_ollama.client().chat.completions.stream(
+            model="llama3.2:3b", messages=[HELLO], n=3, seed=40
+        ) as stream:
+            spoken = [event.chunk.choices[0] for event in stream if event.type == "chunk"]
+            answer = stream.get_final_completion()
+        assert [choice.message.content for choice in answer.choices] == ["seed 40", "seed 41", "seed 42"]
+        assert next(one.index for one in spoken if one.delta.content) != 0
+
     @pytest.mark.parametrize("stream", [True, False])
     def test_one_that_fails_fails_the_whole(self, served_ollama, ollama, stream):
         ollama.reply(Reply(content=["a"] * 100, delay=0.05))
@@ -183,14 +197,15 @@ class TestN:
         with pytest.raises(openai.APIError, match="CUDA error"):
             for _ in self.ask(served_ollama, n=2, stream=stream):
                 pass
-        assert ollama.work_at("/api/chat")[0].wait_closed(1)
+        assert ollama.work_at("/api/chat")[0].wait_closed()
 
     def test_a_client_that_leaves_stops_them_all(self, served_ollama, ollama):
         ollama.reply(Reply(content=["a"] * 400, delay=0.05), times=3)
         with self.ask(served_ollama, n=3, stream=True) as stream:
             seen = set()
             for chunk in stream:
-                seen.add(chunk.choices[0].index)
+                if chunk.choices[0].delta.content:
+                    seen.add(chunk.choices[0].index)
                 if len(seen) == 3:
                     break
         assert seen == {0, 1, 2}

@@ -324,18 +324,15 @@ class TestWhatGoesOut:
 
     async def test_is_ended_in_mid_stream(self, desk, server):
         desk.has(guard("secrets", "refuse", "output"))
-        says(server, "The key is ", KEY[:20], KEY[20:], " and more", " and more", delay=0.05)
+        says(server, "The key is ", KEY[:20], KEY[20:], *[" and more"] * 2_000, delay=0.05)
         answer = await desk.send(stream=True, stream_options={"include_usage": True})
         assert answer.content == "The key is \n\n[Withheld by a guard rail of this service.]"
         assert answer.choice.finish_reason == "content_filter"
         assert KEY[:12] not in answer.text
         assert answer.chunks[-1]["usage"]["completion_tokens"] > 0
         assert (desk.records[-1].outcome, desk.why[0]["found"]) == ("content_filter", 1)
-        for _ in range(2_000):  # it notices a moment after the answer has ended
-            if server.requests_to("/api/chat")[-1].disconnected:
-                break
-            await asyncio.sleep(0.01)
-        assert server.requests_to("/api/chat")[-1].disconnected
+        # It notices a moment after the answer has ended.
+        assert await asyncio.to_thread(server.requests_to("/api/chat")[-1].wait_disconnected)
 
     async def test_that_does_not_stream_is_withheld_as_a_whole(self, desk, server):
         desk.has(guard("secrets", "refuse", "output", refusal="No."))
