@@ -46,13 +46,13 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def client(server: ScriptedServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=5, verify=NO_TLS) as opened:
+    with httpx.Client(base_url=server.url, timeout=30, verify=NO_TLS) as opened:
         yield opened
 
 
 @pytest.fixture
 def sdk(server: ScriptedServer) -> Iterator[openai.OpenAI]:
-    http = openai.DefaultHttpxClient(timeout=5, verify=NO_TLS)  # of whichever httpx this release is built on
+    http = openai.DefaultHttpxClient(timeout=30, verify=NO_TLS)  # of whichever httpx this release is built on
     with openai.OpenAI(base_url=server.base_url_v1, api_key="none", max_retries=0, http_client=http) as opened:
         yield opened
 
@@ -79,7 +79,7 @@ def ask(client: httpx.Client, **fields: Any) -> httpx.Response:
 def dial(server: ScriptedServer, path: str, **fields: Any) -> socket.socket:
     """Send a request over a bare connection, to be broken off at will."""
     body = json.dumps({"model": PLAIN, "messages": HI, **fields}).encode()
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall(head.encode() + body)
     return connection
@@ -733,7 +733,7 @@ class TestScript:
             thread.start()
         server.wait_for_request(CHAT, count=8)
         for thread in threads:
-            thread.join(5)
+            thread.join(30)
         assert statuses == [200] * 8
         assert len(server.requests_to(CHAT)) == 8
 

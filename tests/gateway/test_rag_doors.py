@@ -195,7 +195,7 @@ class TestIngestion:
         connection = Connection(json.dumps({"documents": [{"content": CATS}]}).encode())
         connection.scope["headers"] += [(b"authorization", desk.authorization)]
         running = asyncio.create_task(Ingest.as_asgi()(connection.scope, connection.incoming.get, connection.send))
-        await asyncio.wait_for(looking.wait(), 5)
+        await asyncio.wait_for(looking.wait(), 30)
         connection.leave()
         await asyncio.wait_for(running, 20)
         assert connection.sent == []

@@ -422,9 +422,9 @@ async def test_one_that_fails_stops_the_others(site):
 
 async def test_a_client_that_leaves_stops_them(site):
     running = asyncio.create_task(with_images(asking(f"{site.url}/slow"), Fetcher(LOOPBACK)))
-    await asyncio.wait_for(site.slow.wait(), 2)
+    await asyncio.wait_for(site.slow.wait(), 30)
     running.cancel()
-    await asyncio.wait_for(site.gone.wait(), 2)
+    await asyncio.wait_for(site.gone.wait(), 30)
 
 
 async def test_there_is_a_limit_to_how_many_are_fetched():

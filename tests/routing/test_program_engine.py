@@ -111,8 +111,8 @@ def test_a_state_is_plain_json_and_small():
 async def test_what_is_written_when_time_is_up_is_the_answer(server, pool):
     server.default_reply = Reply(content=['{"expert": "math", "confidence": 0.7, ', '"reason": "a'], hang_after=1)
     began = time.monotonic()
-    assert await asked(server, pool, timeout=1) == Verdict(expert="math", confidence=0.7)
-    assert time.monotonic() - began < 10
+    assert await asked(server, pool, timeout=3) == Verdict(expert="math", confidence=0.7)
+    assert time.monotonic() - began < 20
     assert await asyncio.to_thread(server.requests_to("/api/chat")[0].wait_disconnected)
 
 
