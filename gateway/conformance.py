@@ -14,8 +14,8 @@ What becomes of every parameter. Nothing is dropped in silence: what could chang
 is refused with 400 and its name in `param`; a parameter that is in no table here is passed over, named in the response
 header `X-MoE-Ignored` and in the log. What was carried out otherwise than a client may expect is named in
 `X-MoE-Adjusted`, and in a stream, whose headers are gone by then, in `moe.adjusted` of the chunk with the
-finish_reason: `parallel_tool_calls` when calls were left out, `messages` when the model server's own count shows that
-it read only a part of the prompt.
+finish_reason: `parallel_tool_calls` when calls were left out, `tools.function.strict` when the arguments of a call do
+not fit what was declared, `messages` when the model server's own count shows that it read only a part of the prompt.
 
 | verdict | meaning |
 |---|---|

@@ -153,8 +153,10 @@ OPENAI_PARAMETERS: tuple[Parameter, ...] = (
         Verdict.HONOURED,
         "`tools`",
         "passed on",
-        "Functions only. 400 if the model is known not to call any. Ollama reads neither `strict` nor all of JSON "
-        "Schema in `parameters`.",
+        "Functions only. 400 if the model is known not to call any. Ollama does not read all of JSON Schema in "
+        "`parameters`. No server holds a model to `strict`: its calls are checked here. If one does not fit: not "
+        "streamed, the model is asked once more with the fault named; a call that still does not fit, or was streamed, "
+        "goes out, and `tools.function.strict` is named as adjusted.",
     ),
     _same("top_logprobs", note="0 to 20; needs `logprobs`."),
     _same("top_p", ollama="`options.top_p`", note="Absent: the expert's, else the model's own default."),

@@ -1,8 +1,8 @@
-"""What a request was promised and no model server is sure to hold to: a tool is called, only one is, it is JSON.
+"""What a request was promised and no model server is sure to hold to: a tool is called, only one is, as declared; JSON.
 
 The model was asked in words or by a grammar (routing/backends), neither of which is certain: llama.cpp answers in
 words to tool_choice "required" where a model's template knows no tools. Here the answer is checked, asked for once
-more if nothing of it went out yet, and else refused.
+more if nothing of it went out yet, and else refused, or said to be otherwise where a client can cope with it.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gateway import schemas
+from gateway.strictcalls import StrictCalls, parameters_of
 from routing.backends import codec
 from routing.backends.protocol import ChatRequest, Delta, Finish, Json, Message, ServerKind, Text, ToolCallDelta, Usage
 from routing.exceptions import BadRequest, EndpointError, UpstreamFailed
@@ -29,12 +30,16 @@ class PromiseBroken(UpstreamFailed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What is wrong with an answer: for the client, and for the model, which is asked once more."""
+    """What is wrong with an answer: for the client, and for the model, which is asked once more.
+
+    One that ``may_stay`` is no error in the end: an agent tells the model itself which arguments it cannot use.
+    """
 
     code: str
     param: str
     message: str
     repair: str
+    may_stay: bool = False
 
     def error(self) -> PromiseBroken:
         # The SDKs would send it all again, twice: it was asked again here already.
@@ -46,7 +51,9 @@ class Fault:
 
 def are_made(request: ChatRequest) -> bool:
     """Tell whether there is anything to hold an answer to."""
-    return request.must_call or _one_call_only(request) or _is_json(request)
+    return (
+        request.must_call or _one_call_only(request) or _is_json(request) or bool(parameters_of(request.offered_tools))
+    )
 
 
 def _one_call_only(request: ChatRequest) -> bool:
@@ -80,6 +87,7 @@ class Answer:
         self._calls_are_whole = kind is ServerKind.OLLAMA
         self._tools = frozenset(tool["function"]["name"] for tool in request.offered_tools if request.must_call)
         self._one_call = _one_call_only(request)
+        self._strict = StrictCalls(request.offered_tools)
         self.is_json = _is_json(request)
         self._schema = _schema(request)
         self._stream = request.stream
@@ -95,6 +103,7 @@ class Answer:
             delta = replace(delta, tool_calls=tuple(call for call in delta.tool_calls if not call.index))
             if delta == Delta():
                 return []
+        self._strict.note(delta.tool_calls)
         self.text += delta.content
         self._called = self._called or bool(delta.tool_calls)
         self._fits = self._fits or any(self._is_fitting(call) for call in delta.tool_calls)
@@ -107,10 +116,11 @@ class Answer:
         self.started = self.started or bool(held)
         return held
 
-    def end(self, finish: Finish) -> list[Delta | Finish]:
-        """Return what was held back, and the end."""
-        adjusted = (*finish.adjusted, "parallel_tool_calls") if self._left_out else finish.adjusted
-        return [*self.release(), replace(finish, adjusted=adjusted)]
+    def end(self, finish: Finish, fault: "Fault | None" = None) -> list[Delta | Finish]:
+        """Return what was held back, and the end, which tells of a fault that stays."""
+        left_out = ("parallel_tool_calls",) if self._left_out else ()
+        borne = (fault.param,) if fault else ()
+        return [*self.release(), replace(finish, adjusted=(*finish.adjusted, *left_out, *borne))]
 
     def fault(self, finish: Finish) -> Fault | None:
         """Return what is wrong with the whole answer; one that was cut short says so by its finish_reason."""
@@ -118,6 +128,8 @@ class Answer:
             return None
         if self._tools and not self._fits:
             return NO_CALL
+        if problem := self._strict.problem():
+            return _misfit(problem)
         if not self.is_json or self._called:
             return None
         problem = schemas.fault(self.text, self._schema)
@@ -126,7 +138,12 @@ class Answer:
     def _may_have_to_be_repeated(self) -> bool:
         if self._stream:
             return bool(self._tools) and not self._fits
-        return bool(self._tools) or self.is_json
+        return bool(self._tools) or self.is_json or bool(self._strict)
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether it is held to a schema."""
+        return self.is_json or bool(self._strict)
 
     def _is_fitting(self, call: ToolCallDelta) -> bool:
         if call.name not in self._tools or not self._calls_are_whole:
@@ -156,6 +173,16 @@ def _no_json(problem: str) -> Fault:
     )
 
 
+def _misfit(problem: str) -> Fault:
+    return Fault(
+        code="invalid_tool_arguments",
+        param="tools.function.strict",
+        message=f"What the model calls is not what 'tools' declares: {problem}.",
+        repair=f"That is not what was asked for: {problem}. Call it again, with the corrected arguments.",
+        may_stay=True,
+    )
+
+
 def repaired(request: ChatRequest, text: str, fault: Fault) -> ChatRequest:
     """Return the request that asks once more, with the answer and its fault."""
     answered = (Message(role="assistant", parts=(Text(text=text),)),) if text else ()
@@ -173,7 +200,7 @@ async def kept(
     spent: Usage | None = None
     asked, may_repeat = request, True
     while True:
-        answer, fault = Answer(request, ServerKind.OLLAMA), None
+        answer, fault, is_borne = Answer(request, ServerKind.OLLAMA), None, False
         async with aclosing(start(asked)) as events:
             async for event in events:
                 if isinstance(event, Delta):
@@ -182,13 +209,14 @@ async def kept(
                 elif isinstance(event, Finish):
                     spent = _sum(spent, event.usage)
                     fault = await _fault(answer, event)
-                    for last in () if fault else answer.end(replace(event, usage=spent)):
+                    is_borne = fault is not None and fault.may_stay and (answer.started or not may_repeat)
+                    for last in answer.end(replace(event, usage=spent), fault) if is_borne or not fault else ():
                         yield last
                 else:
                     if isinstance(event, Attempt):
                         answer = Answer(request, event.replica.server.kind)
                     yield event
-        if fault is None:
+        if fault is None or is_borne:
             return
         if answer.started or not may_repeat:
             raise fault.error()
@@ -197,7 +225,7 @@ async def kept(
 
 
 async def _fault(answer: Answer, finish: Finish) -> Fault | None:
-    if not answer.is_json:
+    if not answer.takes_time:
         return answer.fault(finish)
     try:
         # Checking a large answer may take a while.

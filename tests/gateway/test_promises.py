@@ -30,7 +30,14 @@ ADA = '{"name": "Ada", "age": 36}'
 STOP = Finish(reason="stop")
 
 
-def called(name: str = "get_weather", arguments: str = "{}", index: int = 0) -> Delta:
+def strict() -> dict[str, Any]:
+    """Return a function whose calls are to fit."""
+    declared = tool(required=["city"], additionalProperties=False)
+    declared["function"]["strict"] = True
+    return declared
+
+
+def called(name: str | None = "get_weather", arguments: str = "{}", index: int = 0) -> Delta:
     return Delta(tool_calls=(ToolCallDelta(index=index, id=f"call_{index}", name=name, arguments=arguments),))
 
 
@@ -59,6 +66,8 @@ def answered(asked: dict[str, Any], *events: ChatEvent, kind: ServerKind = Serve
         ({"response_format": LOOSE}, False),
         ({"response_format": OBJECT}, True),
         ({"response_format": STRICT}, True),
+        ({"tools": [strict()]}, True),
+        ({"tools": [strict()], "tool_choice": "none"}, False),
         ({"format": "json"}, True),
     ],
     ids=str,
@@ -284,6 +293,53 @@ async def test_an_answer_that_calls_a_tool_is_no_json():
     assert await run(Script(events), response_format=OBJECT, tools=[tool()]) == events
 
 
+BORNE = ("tools.function.strict",)
+
+
+@pytest.mark.parametrize(
+    ("calls", "problem"),
+    [
+        ([called(arguments='{"city": "Rome"}')], None),
+        ([called(arguments='{"ci'), called(arguments='ty": "Rome"}', name=None)], None),
+        ([called("other", '{"city": 5}')], None),  # not declared as strict
+        (
+            [called(arguments='{"city": 5}')],
+            "get_weather do not fit: at $.city: 5 is not of type 'string'",
+        ),
+        ([called(arguments="{}")], "'city' is a required property"),
+        ([called(arguments='{"city": "Rome", "x": 1}')], "Additional properties are not allowed"),
+        ([called(arguments='{"city": "Ro')], "it is not JSON"),
+    ],
+    ids=str,
+)
+async def test_calls_of_strict_functions_are_asked_for_once_more_where_they_do_not_fit(calls, problem):
+    good = called(arguments='{"city": "Rome"}')
+    script = Script([*calls, Finish(reason="tool_calls")], [good, Finish(reason="tool_calls")])
+    events = await run(script, tools=[strict(), tool("other")])
+    assert [event.adjusted for event in events if isinstance(event, Finish)] == [()]
+    if problem is None:
+        assert (events[:-1], len(script.asked)) == (calls, 1)
+    else:
+        assert events[:-1] == [good]
+        assert problem in script.asked[1].messages[-1].text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_strict_call_that_does_not_fit_goes_out_in_the_end_and_is_said_not_to(stream):
+    bad = [called(arguments='{"city": 5}'), Finish(reason="tool_calls")]
+    script = Script(bad, bad)
+    events = await run(script, tools=[strict()], stream=stream)
+    assert events == [bad[0], Finish(reason="tool_calls", adjusted=BORNE)]
+    assert len(script.asked) == (1 if stream else 2)
+
+
+async def test_parameters_that_are_no_schema_are_said_to_hold_nothing():
+    unusable = strict()
+    unusable["function"]["parameters"] = {"type": "strange"}
+    script = Script([called(), Finish(reason="tool_calls")])
+    assert (await run(script, tools=[unusable], stream=True))[-1].adjusted == BORNE
+
+
 async def test_leaving_early_closes_the_run():
     script = Script(said("a"))
     events = kept(chat_request(response_format=OBJECT, stream=True), script.start)
@@ -319,6 +375,25 @@ class TestToolChoice:
         assert len(first["tools"]) == (2 if choice == "required" else 1)
         assert "must be a call" in first["messages"][0]["content"]
         assert [message["role"] for message in second["messages"]] == ["system", "user", "assistant", "user"]
+
+    def test_a_strict_function_is_called_as_it_is_declared(self, served_ollama, ollama):
+        ollama.reply(Reply(tool_calls=[ToolCall(name="get_weather", arguments={"town": "Rome"})]))
+        ollama.reply(Reply(tool_calls=[WEATHER]))
+        (call,) = ask(served_ollama, tools=[strict()]).choices[0].message.tool_calls
+        assert json.loads(call.function.arguments) == {"city": "Rome"}
+        assert "'city' is a required property" in chats(ollama)[1]["messages"][-1]["content"]
+
+    def test_one_that_is_called_otherwise_is_told(self, served_ollama, ollama):
+        ollama.reply(Reply(tool_calls=[ToolCall(name="get_weather", arguments={"town": "Rome"})]), times=4)
+        body = {"model": "general", "messages": [HELLO], "tools": [strict()]}
+        answer = served_ollama.http().post("/v1/chat/completions", json=body)
+        assert answer.status_code == 200
+        assert answer.headers["x-moe-adjusted"] == "tools.function.strict"
+        response = served_ollama.http().post(
+            "/v1/responses",
+            json={"model": "general", "input": "Hi", "tools": [{"type": "function"} | strict()["function"]]},
+        )
+        assert response.headers["x-moe-adjusted"] == "tools.function.strict"
 
     @pytest.mark.parametrize("stream", [True, False])
     def test_unfulfilled_is_an_error_before_the_first_byte(self, served_ollama, ollama, stream):
