@@ -5,14 +5,29 @@ from typing import Any
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from moe_site.signing_in.factor import factor_remove
+from routing.admin.meanwhile import UndoesNothing
 from routing.admin.readonly import Kept, ReadOnly
+
+# Django's own pages of accounts give way to those that undo nothing.
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class AccountAdmin(UndoesNothing, UserAdmin):
+    written_elsewhere = ("last_login",)
+
+
+@admin.register(Group)
+class AccountGroupAdmin(UndoesNothing, GroupAdmin):
+    """Groups of accounts, with what each may do."""
 
 
 @admin.register(LogEntry)

@@ -21,6 +21,7 @@ from gateway.guards.options import EXAMPLES, settings_of
 from gateway.guards.trying import Trial, masked, tried
 from gateway.models import Guard as GuardRow
 from routing.admin.fields import TextField
+from routing.admin.meanwhile import UndoesNothing
 from routing.catalog import catalog
 from routing.pool import new_pool
 
@@ -110,7 +111,7 @@ async def _tried(guards: list[Guard], text: str, place: Place, known: Any, asks:
 
 
 @admin.register(GuardRow)
-class GuardAdmin(admin.ModelAdmin):
+class GuardAdmin(UndoesNothing):
     form = GuardForm
     list_display = ("name", "check_kind", "where", "action", "profile", "expert", "enabled", "position", "state")
     list_filter = ("enabled", "check_kind", "action", "profile")

@@ -1,11 +1,10 @@
 """What the pages of keys and of groups have in common: the form of a policy, and what is said of a doubtful one."""
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.db.models import TextField
 from django.http import HttpRequest
 from django.utils.text import capfirst
@@ -14,6 +13,7 @@ from gateway.keyring.wording import fitting_nothing
 from gateway.models import Policy
 from gateway.policy import Scope
 from routing.admin.fields import LinesField
+from routing.admin.meanwhile import UndoesNothing
 
 WHAT = ("scopes", "allowed_models", "allowed_collections", "allowed_addresses")
 HOW_MUCH = (
@@ -48,36 +48,16 @@ def scopes_field(help_text: str) -> forms.MultipleChoiceField:
 
 
 class PolicyForm(forms.ModelForm):
-    """Refuses what would undo a change that was made since the page was opened, as by a colleague in another tab."""
-
     scopes = scopes_field(str(Policy._meta.get_field("scopes").help_text))
     allowed_models = _lines("allowed_models")
     allowed_collections = _lines("allowed_collections")
     allowed_addresses = _lines("allowed_addresses")
 
-    @property
-    def seen(self) -> str:
-        """What tells whether the row is still as the page showed it; the page sends it back."""
-        return str(self.data.get("seen") or self._standing())
 
-    def clean(self) -> Any:
-        cleaned = super().clean()
-        if self.instance.pk and self.seen != self._standing():
-            raise forms.ValidationError(
-                "Somebody changed it after you had opened this page, and nothing of yours was stored: it would have "
-                "undone that. Open the page anew, and make your change again."
-            )
-        return cleaned
-
-    def _standing(self) -> str:
-        return hashlib.sha256(repr(sorted(self.initial.items())).encode()).hexdigest()
-
-
-class PolicyAdmin(admin.ModelAdmin):
+class PolicyAdmin(UndoesNothing):
     """Saves a policy, and tells what of it is about nothing that there is."""
 
     form = PolicyForm
-    change_form_template = "admin/gateway/policy/change_form.html"
     formfield_overrides = {TextField: {"widget": forms.Textarea(attrs={"rows": 3, "cols": 60})}}
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

@@ -24,6 +24,7 @@ from knowledge.admin.switching import EmbedPages
 from knowledge.admin.wording import counted
 from knowledge.collections import collection_delete, embedding_model_for
 from knowledge.models import Chunk, Collection, Document, DocumentStatus, GoldenQuery, Grant, IngestionJob
+from routing.admin.meanwhile import UndoesNothing
 from routing.exceptions import BadRequest
 
 CUT = ("chunk_tokens", "chunk_overlap", "embed_headings")
@@ -69,7 +70,7 @@ class GrantInline(admin.TabularInline):
 
 
 @admin.register(Collection)
-class CollectionAdmin(ArchivePages, AskPages, EmbedPages, MeasurePages, HistoryPages):
+class CollectionAdmin(UndoesNothing, ArchivePages, AskPages, EmbedPages, MeasurePages, HistoryPages):
     form = CollectionForm
     list_display = (
         *("__str__", "slug", "shown_language", "embedding_model"),

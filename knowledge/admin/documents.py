@@ -29,6 +29,7 @@ from knowledge.authors import Author
 from knowledge.documents import document_delete, document_reingest, document_update
 from knowledge.models import Chunk, Document, DocumentRevision, DocumentStatus, GoldenQuery
 from knowledge.receiving import page_receive
+from routing.admin.meanwhile import UndoesNothing
 from routing.exceptions import EndpointError
 
 SHOWN_CHUNKS = 100
@@ -123,7 +124,7 @@ class DocumentPages(admin.ModelAdmin):
 
 
 @admin.register(Document)
-class DocumentAdmin(DocumentPages, TextPages, PastPages, GoneActions, UploadPages):
+class DocumentAdmin(UndoesNothing, DocumentPages, TextPages, PastPages, GoneActions, UploadPages):
     form = DocumentForm
     list_display = (
         "name",

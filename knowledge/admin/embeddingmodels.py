@@ -14,6 +14,7 @@ from knowledge.models import Collection, Embedding, EmbeddingModel, EmbeddingSou
 from knowledge.switching import model_drop
 from knowledge.vectors import index_drop
 from routing.admin.fields import LinesField
+from routing.admin.meanwhile import UndoesNothing
 from routing.admin.profiles import GuardedDeletion
 from routing.exceptions import EndpointError
 from routing.models import InstalledModel
@@ -84,7 +85,7 @@ def _installed() -> list[str]:
 
 
 @admin.register(EmbeddingModel)
-class EmbeddingModelAdmin(GuardedDeletion):
+class EmbeddingModelAdmin(UndoesNothing, GuardedDeletion):
     form = EmbeddingModelForm
     list_display = ("name", "source", "dimensions", "vectors", "indexed", "max_tokens", "known_languages", "used_by")
     search_fields = ("name",)

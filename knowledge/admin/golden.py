@@ -18,6 +18,7 @@ from knowledge.admin.wording import excerpt
 from knowledge.goldenfile import BadGoldenQueries, golden_import, golden_lines, golden_read
 from knowledge.models import Collection, GoldenQuery
 from routing.admin.fields import LinesField
+from routing.admin.meanwhile import UndoesNothing
 from routing.admin.trying import LONGEST_IN_ADDRESS
 from routing.admin.uploads import TextFileField
 
@@ -110,7 +111,7 @@ class FilePages(admin.ModelAdmin):
 
 
 @admin.register(GoldenQuery)
-class GoldenQueryAdmin(FilePages, HistoryPages):
+class GoldenQueryAdmin(UndoesNothing, FilePages, HistoryPages):
     change_list_template = "admin/knowledge/goldenquery/change_list.html"
     form = GoldenQueryForm
     list_display = ("question", "collection", "document_count", "answer_count", "created_at", "ask")

@@ -20,6 +20,7 @@ from knowledge.models import Collection, WatchedSource
 from knowledge.watching import look_now, preview, source_check
 from knowledge.watching.findings import BELIEVE, SourceFailed
 from knowledge.watching.looking import Preview
+from routing.admin.meanwhile import UndoesNothing
 
 SHOWN = 200
 """Documents of a kind that a preview names."""
@@ -102,7 +103,7 @@ class LookPages(admin.ModelAdmin):
 
 
 @admin.register(WatchedSource)
-class WatchedSourceAdmin(LookPages):
+class WatchedSourceAdmin(UndoesNothing, LookPages):
     form = WatchedSourceForm
     list_display = ("place", "collection", "kind", "state", "last_looked_at", "next_look", "documents", "gone")
     list_filter = ("kind", "enabled", "collection")

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
+from routing.admin.meanwhile import UndoesNothing
 from routing.admin.uploads import TextFileField
 from routing.examplefile import MAX_BYTES, ImportReport, examples_export, examples_import
 from routing.models import Expert, RouteExample
@@ -104,7 +105,7 @@ class ExampleFilePages(admin.ModelAdmin):
 
 
 @admin.register(RouteExample)
-class RouteExampleAdmin(ExampleFilePages):
+class RouteExampleAdmin(UndoesNothing, ExampleFilePages):
     form = RouteExampleForm
     list_display = ("start", "expert", "language", "source", "split", "enabled")
     list_filter = ("expert", "split", "source", "enabled", "language")

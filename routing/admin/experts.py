@@ -2,6 +2,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from routing.admin.meanwhile import UndoesNothing
 from routing.models import Expert, ExpertFallback, Replica
 
 
@@ -19,7 +20,7 @@ class ExpertFallbackInline(admin.TabularInline):
 
 
 @admin.register(Expert)
-class ExpertAdmin(admin.ModelAdmin):
+class ExpertAdmin(UndoesNothing):
     list_display = ("name", "slug", "description", "models", "is_default", "enabled", "position")
     list_editable = ("enabled", "position")
     list_filter = ("enabled", "replicas__server")
@@ -40,7 +41,7 @@ class ExpertAdmin(admin.ModelAdmin):
 
 
 @admin.register(Replica)
-class ReplicaAdmin(admin.ModelAdmin):
+class ReplicaAdmin(UndoesNothing):
     list_display = ("expert", "model", "server", "num_ctx", "concurrency", "keep_alive", "enabled")
     list_editable = ("enabled",)
     list_filter = ("enabled", "server", "expert")

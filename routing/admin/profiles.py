@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.text import capfirst
 
 from routing.admin.fields import LinesField
+from routing.admin.meanwhile import UndoesNothing
 from routing.catalog import AUTO
 from routing.models import RoutingProfile
 
@@ -81,7 +82,7 @@ class RoutingProfileForm(forms.ModelForm):
 
 
 @admin.register(RoutingProfile)
-class RoutingProfileAdmin(GuardedDeletion):
+class RoutingProfileAdmin(UndoesNothing, GuardedDeletion):
     form = RoutingProfileForm
     list_display = ("name", "slug", "mode", "chooses_among", "weights", "keeps", "enabled", "position")
     list_filter = ("enabled", "mode", "experts")

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
+from routing.admin.meanwhile import UndoesNothing
 from routing.admin.measured import mapping, measured, shown
 from routing.admin.profiles import GuardedDeletion
 from routing.admin.programfacts import facts, gained
@@ -69,7 +70,7 @@ class OptimizeForm(forms.Form):
 
 
 @admin.register(RouterProgram)
-class RouterProgramAdmin(GuardedDeletion):
+class RouterProgramAdmin(UndoesNothing, GuardedDeletion):
     list_display = ("__str__", "created_at", "active", "status", "optimizer", "runs_on", "accuracy", "gain")
     list_filter = ("active", "status", "optimizer")
     list_select_related = ("runs_on",)

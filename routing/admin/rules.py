@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from routing.admin.fields import LinesField
+from routing.admin.meanwhile import UndoesNothing
 from routing.admin.rulepages import RulePages
 from routing.admin.trying import TryPages
 from routing.conditions import WEEKDAYS
@@ -107,7 +108,7 @@ class RuleRowForm(forms.ModelForm):
 
 
 @admin.register(RoutingRule)
-class RoutingRuleAdmin(TryPages, RulePages):
+class RoutingRuleAdmin(UndoesNothing, TryPages, RulePages):
     form = RoutingRuleForm
     list_display = ("name", "priority", "enabled", "when", "then", "hits", "last_hit", "move")
     list_editable = ("priority", "enabled")

@@ -8,6 +8,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 
+from routing.admin.meanwhile import UndoesNothing
 from routing.admin.state import StatePages
 from routing.discovery import servers_refresh
 from routing.exceptions import EndpointError
@@ -64,7 +65,7 @@ class InstalledModelInline(admin.TabularInline):
 
 
 @admin.register(ModelServer)
-class ModelServerAdmin(StatePages):
+class ModelServerAdmin(UndoesNothing, StatePages):
     form = ModelServerForm
     list_display = ("name", "kind", "base_url", "enabled", "model_count", "replica_count", "state_link")
     list_filter = ("kind", "enabled")

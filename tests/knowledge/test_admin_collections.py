@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.utils import timezone
 
 from knowledge.models import (
     Chunk,
@@ -17,6 +18,7 @@ from knowledge.models import (
 )
 from knowledge.receiving import Incoming, document_receive
 from routing.models import Expert, RoutingProfile, RoutingRule
+from tests.adminforms import errors_of, filled
 from tests.knowledge.rows import collection_of, document_of, job_of, model_of, signed_in, words_of
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +143,45 @@ def test_changed_settings_tell_which_documents_were_made_with_others(admin_clien
     told = admin_client.post(page_of(collection), fields_of(chunk_tokens=120), follow=True)
     assert "2 documents were made with other settings. Read them again to have them cut anew." in words_of(told)
     assert f'<a href="{page_of(collection, "reingest")}">Read them again</a>' in told.content.decode()
+
+
+def test_what_was_changed_meanwhile_is_told_with_who_changed_it(admin_client, django_user_model):
+    handbook = collection_of()
+    opened = admin_client.get(page_of(handbook))
+    handbook.description, handbook.everyone = "What holds for all.", 0
+    handbook._history_user = django_user_model.objects.create_user("bertha")
+    handbook.save()
+    refused = admin_client.post(page_of(handbook), filled(opened, description="Rules", name="House"))
+    said = errors_of(refused)
+    assert re.match(r"Bertha \(\d{4}-\d\d-\d\d \d\d:\d\d\) changed this after you had opened the page", said)
+    assert "“Description” is now: What holds for all. (below it stands as you had it)" in said
+    assert "“Everyone may” is now: nothing: only those it is granted to see it (below it stands so too" in said
+    assert "“Name”" not in said
+    handbook.refresh_from_db()
+    assert (handbook.name, handbook.description) == ("Handbook", "What holds for all.")
+    assert admin_client.post(page_of(handbook), filled(refused)).status_code == 302
+    handbook.refresh_from_db()
+    assert (handbook.name, handbook.description, handbook.everyone) == ("House", "Rules", 0)
+
+
+def test_what_it_holds_and_when_it_was_used_is_no_change_of_it(admin_client):
+    handbook = collection_of()
+    opened = admin_client.get(page_of(handbook))
+    document_of(handbook)
+    Collection.objects.update(last_active_at=timezone.now(), languages=["en"], chunk_count=1)
+    assert admin_client.post(page_of(handbook), filled(opened, description="Rules")).status_code == 302
+
+
+def test_a_grant_that_was_given_meanwhile_is_told_and_stays(admin_client):
+    handbook = collection_of()
+    opened = admin_client.get(page_of(handbook))
+    Grant.objects.create(collection=handbook, group="staff")
+    refused = admin_client.post(page_of(handbook), filled(opened, description="Rules"))
+    assert "“Grants, beside what everyone may” are now: " in errors_of(refused)
+    assert "staff" in errors_of(refused)
+    assert admin_client.post(page_of(handbook), filled(refused)).status_code == 302
+    handbook.refresh_from_db()
+    assert (handbook.description, handbook.grants.count()) == ("Rules", 1)
 
 
 def test_its_page_tells_what_it_holds(admin_client):

@@ -565,10 +565,10 @@ class TestWhileLoading:
         one.load_delay = 0.5
         _, attempts = await ask(pool, self.chosen(one, two))
         assert attempts[-1].expert.slug == "quick"
-        for _ in range(200):
-            if MODEL in one.loaded:
+        for _ in range(2_000):
+            if pool.residency.resident(replica(one, name="one")):
                 break
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
         _, attempts = await ask(pool, self.chosen(one, two))
         assert attempts[-1].expert.slug == "wanted"
 
