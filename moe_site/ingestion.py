@@ -4,6 +4,7 @@ Run as ``python -m moe_site.ingestion`` by moe_site/serve.py.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "moe_site.settings")
     threading.Thread(target=leave_with_parent, daemon=True).start()
     os.nice(NICE)
+    gc.disable()  # as in worker.py
 
     import django
 
@@ -26,6 +28,8 @@ def main() -> int:
     from moe_site import logs
 
     logs.catch_strays()
+    gc.freeze()
+    gc.enable()
     return asyncio.run(_run())
 
 

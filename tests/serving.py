@@ -101,10 +101,13 @@ class Served:
         self._console = self._console or Console(self.environment, folder=ROOT)
         return self._console.run(code)
 
+    def call(self, *arguments: str) -> str:
+        """Run another command in the shell that stays open, and return what it printed: ``manage`` without a start."""
+        return self.shell(f"from django.core.management import call_command; call_command(*{arguments})")
+
     def new_key(self, *arguments: str) -> str:
         """Make an API key with `manage.py create_api_key`, and return it as soon as it is let in."""
-        command = ("create_api_key", *arguments)
-        key = self.shell(f"from django.core.management import call_command; call_command(*{command})").split()[-1]
+        key = self.call("create_api_key", *arguments).split()[-1]
         deadline = time.monotonic() + START_SECONDS
         while httpx.get(f"{self.url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 401:
             assert time.monotonic() < deadline, self.output()

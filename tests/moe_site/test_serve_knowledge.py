@@ -102,7 +102,7 @@ class Shelf:
 
     def check(self):
         """Every document is complete or clearly failed, none is there twice, and nothing is left over."""
-        assert "is consistent" in self.running.manage("check_knowledge")
+        assert "is consistent" in self.running.call("check_knowledge")
         *read, broken = self.query(
             "SELECT source, status, revision, error FROM knowledge_document WHERE collection_id = %s ORDER BY source"
         )
@@ -152,7 +152,7 @@ def until(condition, seconds):
 
 
 def test_ingestion_goes_on_when_worker_and_database_are_killed(running, handbook, texts):
-    running.manage(*handbook.command(texts, "--background"))
+    running.call(*handbook.command(texts, "--background"))
     for kill in (handbook.kill_worker, handbook.kill_database, handbook.kill_worker):
         handbook.wait_for_more()
         kill()
@@ -162,7 +162,7 @@ def test_ingestion_goes_on_when_worker_and_database_are_killed(running, handbook
 
 @pytest.mark.slow
 def test_ingestion_outlives_ten_kills_of_each(running, handbook, texts):
-    running.manage(*handbook.command(texts, "--background"))
+    running.call(*handbook.command(texts, "--background"))
     for _ in range(10):
         for kill in (handbook.kill_worker, handbook.kill_database):
             handbook.wait_for_more()
@@ -181,11 +181,11 @@ def test_a_command_that_is_killed_leaves_its_documents_to_the_worker(running, ha
     left = handbook.unfinished()
     handbook.wait_until_done()
     assert left <= 4
-    assert "is consistent" in running.manage("check_knowledge")
+    assert "is consistent" in running.call("check_knowledge")
 
 
 def test_it_ends_with_the_supervisor_and_goes_on_with_the_next(running, handbook, texts):
-    running.manage(*handbook.command(texts, "--background"))
+    running.call(*handbook.command(texts, "--background"))
     handbook.wait_for_more()
     found = worker(running)
     running.kill()
