@@ -24,7 +24,7 @@ from django.http import HttpResponse
 
 from routing.backends import codec
 from routing.exceptions import BadRequest, EndpointError, Unavailable
-from routing.outages import is_outage
+from routing.outages import is_full, is_outage
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,9 @@ def from_exception(error: Exception) -> EndpointError:
     ours = translated(error)
     if isinstance(error, RecursionError):
         return BadRequest("The request is nested too deeply to be passed on. Send it flatter.")
-    if is_outage(error):
+    if is_full(error):
+        logger.error("a disk is full; make room, and everything goes on error=%s", error)
+    elif is_outage(error):
         logger.warning("the database does not answer error=%s", error)
     elif isinstance(ours, InternalError):
         logger.error("unexpected error", exc_info=error)
@@ -181,6 +183,11 @@ def translated(error: Exception) -> EndpointError:
     """Return ``error`` as the one of ours that a client is told."""
     if isinstance(error, EndpointError):
         return error
+    if is_full(error):
+        return Unavailable(
+            "The disk has no room left, so that nothing can be stored. Try again when an administrator has made room.",
+            retry_after=60,
+        )
     if is_outage(error):
         return Unavailable("The database does not answer at the moment. Try again.", retry_after=5)
     return InternalError()

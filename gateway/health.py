@@ -1,10 +1,12 @@
 """Whether the endpoint can answer, and what of its surroundings cannot."""
 
 import asyncio
+import shutil
 import time
 from dataclasses import dataclass
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db import DatabaseError, connection
 
 from gateway.exposition import journals, redis_states
@@ -15,6 +17,9 @@ from routing.pool import shared_pool
 
 DATABASE_SECONDS = 2.0
 MOST_WAITING = 1_000
+MB = 1024**2
+LEAST_FREE = 200 * MB
+"""Bytes on the data directory's disk, where the embedded database is: an import or its log takes them in a moment."""
 REUSED_SECONDS = 2.0  # so that no caller can make us ask model servers more often than that
 
 
@@ -72,9 +77,24 @@ def _redis() -> dict[str, str]:
 async def _of_the_database() -> dict[str, str]:
     try:
         async with asyncio.timeout(DATABASE_SECONDS):
-            return await database_sync_to_async(_database, thread_sensitive=False)()  # type: ignore[no-any-return]
+            return await database_sync_to_async(_stored, thread_sensitive=False)()  # type: ignore[no-any-return]
     except TimeoutError:  # its pool goes on waiting for a connection, and whoever asks for our health does not
         return {"database": f"does not answer within {DATABASE_SECONDS:g} s"}
+
+
+def _stored() -> dict[str, str]:
+    return _database() | _disk()
+
+
+def _disk() -> dict[str, str]:
+    """Return what to do about a disk that is nearly full, or nothing."""
+    try:
+        free = shutil.disk_usage(settings.MOE_DATA_DIR).free
+    except OSError as error:
+        return {"disk": f"the data directory cannot be looked at ({error.strerror}); see MOE_DATA_DIR"}
+    if free >= LEAST_FREE:
+        return {}
+    return {"disk": f"{free // MB} MB are free; make room where MOE_DATA_DIR is, or nothing more can be stored"}
 
 
 def _database() -> dict[str, str]:

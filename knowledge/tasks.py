@@ -4,14 +4,17 @@ procrastinate imports this module in every process, so what runs jobs is importe
 """
 
 import asyncio
+import contextlib
 import datetime as dt
+from collections.abc import Iterator
 from uuid import UUID
 
-from django.db import transaction
+import psycopg
+from django.db import connection, transaction
 from django.utils import timezone
 from procrastinate import BaseRetryStrategy, JobContext, RetryDecision
 from procrastinate.contrib.django import app
-from procrastinate.exceptions import JobAborted
+from procrastinate.exceptions import ConnectorException, JobAborted
 from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Job
 
@@ -61,19 +64,33 @@ def job_defer(job: IngestionJob, *, seconds: float = 0) -> None:
     """Put a job into the queue, to be run after ``seconds`` at the earliest, with the transaction that is open."""
     later = timezone.now() + dt.timedelta(seconds=seconds) if seconds else None
     waiting = ingest_job.configure(queue=PAGES if job.url else DOCUMENTS, schedule_at=later)
-    job.queue_id = waiting.defer(job=str(job.pk))
+    with _djangos_errors():
+        job.queue_id = waiting.defer(job=str(job.pk))
     IngestionJob.objects.filter(pk=job.pk).update(queue_id=job.queue_id)
 
 
 def job_withdraw(queue_id: int | None) -> bool:
     """Take a job out of the queue, or have the worker that runs it let go of it; tell whether it was there."""
-    return queue_id is not None and app.job_manager.cancel_job_by_id(queue_id, abort=True, delete_job=True)
+    with _djangos_errors():
+        return queue_id is not None and app.job_manager.cancel_job_by_id(queue_id, abort=True, delete_job=True)
 
 
 def job_hold(job: IngestionJob, seconds: float) -> bool:
     """Keep workers for ``seconds`` from a job that waits in the queue; tell whether none of them has it already."""
-    with transaction.atomic():
+    with transaction.atomic(), _djangos_errors():
         if job.queue_id is None or not app.job_manager.cancel_job_by_id(job.queue_id, delete_job=True):
             return False
         job_defer(job, seconds=seconds)
     return True
+
+
+@contextlib.contextmanager
+def _djangos_errors() -> Iterator[None]:
+    """Raise django.db.Error for what the queue raises as its own, so that an outage is known for one."""
+    try:
+        yield
+    except ConnectorException as error:
+        if not isinstance(error.__cause__, psycopg.Error):
+            raise
+        with connection.wrap_database_errors:
+            raise error.__cause__  # noqa: B904 - which says why, where the queue's own error does not

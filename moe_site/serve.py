@@ -1,6 +1,7 @@
 """The supervisor behind `manage.py serve`: brings everything up, keeps it up, and takes it down in order."""
 
 import contextlib
+import errno
 import fcntl
 import ipaddress
 import logging
@@ -17,8 +18,9 @@ from pathlib import Path
 from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import Error, connection, connections
 
+from gateway.health import LEAST_FREE
 from moe_site import banner, first_start, logs
 from moe_site.checks import database
 from moe_site.checks.exposure import start_warnings
@@ -28,12 +30,17 @@ from moe_site.embedded.exceptions import EmbeddedPostgresError
 from moe_site.embedded.postgres import EmbeddedPostgres, embedded_postgres
 from moe_site.listening import answers, listen, url_of
 from routing.metrics import folder_empty, folder_of
+from routing.outages import is_full, is_outage
 
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 MIGRATION_LOCK = 0x4D4F45  # any number all our processes agree on
+
+
+class StopRequested(Exception):
+    """SIGTERM or SIGINT came before the start was complete."""
 
 
 class Supervisor:
@@ -58,11 +65,14 @@ class Supervisor:
             signal.signal(number, lambda *_: self.stop_requested.set())
         with only_one(settings.MOE_DATA_DIR / "serve.lock"), listen(self.host, self.port) as listening:
             logs.catch_strays()
-            folder_empty(self.figures)
             try:
-                self._bring_up(listening)
+                with told_in_words():
+                    folder_empty(self.figures)
+                    self._bring_up(listening)
                 while not self.stop_requested.wait(0.2):
                     self._look_after()
+            except StopRequested:
+                logger.info("stopped before the start was complete")
             finally:
                 self._take_down()
                 shutil.rmtree(self.figures, ignore_errors=True)
@@ -72,9 +82,11 @@ class Supervisor:
     def _bring_up(self, listening: socket.socket) -> None:
         began = time.monotonic()
         self._prepare_database()
+        self._go_on()
         model = self._start_model(own_servers_answer=first_start.configured_servers_answer())
         first_start.embedded_server_record(model)
         servers = first_start.shelf_fill()
+        self._go_on()
         found = first_start.secrets_create()
         try:
             self._start_workers(listening)
@@ -93,6 +105,10 @@ class Supervisor:
                 seconds=time.monotonic() - began,
             )
         )
+
+    def _go_on(self) -> None:
+        if self.stop_requested.is_set():
+            raise StopRequested
 
     def _start_workers(self, listening: socket.socket) -> None:
         connections.close_all()
@@ -115,7 +131,7 @@ class Supervisor:
             try:
                 self.postgres.acquire()
             except EmbeddedPostgresError as error:
-                raise CommandError(str(error)) from error
+                raise CommandError(f"{error}{_advice(error)}") from error
         if errors := run_checks(tags=[database.SERVER], databases=["default"]):
             raise CommandError("\n".join(f"{error.msg} ({error.id})\n  {error.hint}" for error in errors))
         with connection.cursor() as cursor:
@@ -150,7 +166,7 @@ class Supervisor:
         deadline = time.monotonic() + START_SECONDS
         while not condition():
             if self.stop_requested.wait(0.05):
-                raise CommandError("Stopped before the start was complete.")
+                raise StopRequested
             if time.monotonic() > deadline:
                 raise CommandError(
                     f"{what} did not start within {START_SECONDS:.0f} s; the log above and "
@@ -217,10 +233,32 @@ def refuse_open_door(host: str) -> None:
 
 
 @contextlib.contextmanager
+def told_in_words() -> Iterator[None]:
+    """Raise CommandError for what the disk and the database do to a start: nobody can do anything with a traceback."""
+    try:
+        yield
+    except (Error, OSError) as error:
+        if isinstance(error, Error) and not is_outage(error):
+            raise  # a slip of ours
+        raise CommandError(f"The start failed: {error}{_advice(error)}") from error
+
+
+def _advice(error: Exception) -> str:
+    # A database that ran out of room may be away by now, and its error says no more than that.
+    short = shutil.disk_usage(settings.MOE_DATA_DIR).free < LEAST_FREE if settings.MOE_DATA_DIR.exists() else False
+    if short or is_full(error) or os.strerror(errno.ENOSPC) in str(error):
+        return f"\nMake room on the disk of {settings.MOE_DATA_DIR}, and start again."
+    if isinstance(error, OSError):
+        return f"\nSee that the account that runs this may read and write {settings.MOE_DATA_DIR}."
+    return ""
+
+
+@contextlib.contextmanager
 def only_one(path: Path) -> Iterator[None]:
     """Hold ``path``'s lock; raises CommandError when another supervisor has the same data directory."""
-    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with told_in_words():
+        path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -27,7 +27,12 @@ if not MOE_DATA_DIR.is_absolute():
     MOE_DATA_DIR = BASE_DIR / MOE_DATA_DIR
 
 # --- security ------------------------------------------------------------------------------------
-SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create_secret_key(MOE_DATA_DIR)
+SECRET_KEY, SECRET_KEY_PROBLEM = env.str("SECRET_KEY", default=""), ""
+if not SECRET_KEY:
+    try:
+        SECRET_KEY = read_or_create_secret_key(MOE_DATA_DIR)
+    except OSError as error:  # told by moe_site.E023; without a key Django signs nothing
+        SECRET_KEY_PROBLEM = str(error)
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[]) or [
     "localhost",

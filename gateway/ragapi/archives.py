@@ -57,9 +57,11 @@ class Import(OneCollection):
         self.check_budgets()
         with tempfile.TemporaryFile(dir=settings.MOE_DATA_DIR) as file, transaction.atomic():
             shutil.copyfileobj(request.stream, file)
+            file.flush()  # on a full disk it would else be read as an archive that is no whole one
             imported = collection_import(file=file, slug=wanted, as_administrator=False)
             assert imported.collection is not None, "only a plan has none"
             check_creatable(self.access, imported.slug)
             keep_manager(imported.collection, self.caller)
-        told = collection_object(self.access, imported.slug) | {"notes": list(imported.notes)}
+            # Looked up before it is there for good: nobody is to be told of a failure, and then that the name is taken.
+            told = collection_object(self.access, imported.slug) | {"notes": list(imported.notes)}
         return Response(told, status=status.HTTP_201_CREATED)

@@ -16,6 +16,15 @@ KNOWN_KEYS = ("changeme", "change-me", "change_me", "secret", "your-secret", "dj
 
 @register()
 def check_secret_key(**_: Any) -> list[CheckMessage]:
+    if settings.SECRET_KEY_PROBLEM:
+        return [
+            Error(
+                f"The secret key of this installation can be neither read nor made: {settings.SECRET_KEY_PROBLEM}",
+                hint=f"See that the account that runs this may read and write {settings.MOE_DATA_DIR}, and that its "
+                "disk has room; or set MOE_DATA_DIR to another folder.",
+                id="moe_site.E023",
+            )
+        ]
     key = settings.SECRET_KEY
     if len(key) >= SHORTEST_KEY and len(set(key)) >= 8 and not key.lower().startswith(KNOWN_KEYS):
         return []

@@ -1,5 +1,6 @@
 """What a request leaves behind."""
 
+import errno
 from collections import Counter
 
 import pytest
@@ -69,6 +70,7 @@ def ended(made, **fields):
         (ZeroDivisionError(), 500, "server_error"),
         (OperationalError(), 503, "service_unavailable"),
         (READ_ONLY, 503, "service_unavailable"),
+        (OSError(errno.ENOSPC, "No space left on device"), 503, "service_unavailable"),
         (InternalError(), 500, "server_error"),
         (GeneratorExit(), 499, "cancelled"),
     ],

@@ -41,6 +41,18 @@ async def test_a_database_that_is_away_is_degraded_as_chats_go_on(endpoint, monk
     assert (await endpoint.send()).status == 200
 
 
+async def test_a_disk_that_is_nearly_full_is_told_with_what_to_do(endpoint, monkeypatch):
+    monkeypatch.setattr(health, "LEAST_FREE", 2**62)
+    status, body = await told(endpoint)
+    assert (status, body["status"]) == (200, "degraded")
+    assert "make room where MOE_DATA_DIR is" in body["dependencies"]["disk"]
+
+
+async def test_a_data_directory_that_is_gone_is_told(endpoint, settings, tmp_path):
+    settings.MOE_DATA_DIR = tmp_path / "gone"
+    assert "MOE_DATA_DIR" in (await told(endpoint))[1]["dependencies"]["disk"]
+
+
 async def test_a_database_that_does_not_say_so_is_not_waited_for(endpoint, monkeypatch):
     monkeypatch.setattr(health, "DATABASE_SECONDS", 0.05)
     gate = threading.Event()

@@ -1,5 +1,8 @@
 """Archives of collections by API: who may take one away, and who may bring one."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from django.test import Client
 
@@ -74,3 +77,22 @@ def test_a_collection_may_be_called_import(api):
     shelf("import")
     assert api("GET", "collections/import")[1]["slug"] == "import"
     assert api("PATCH", "collections/import", {"name": "Imports"})[1]["name"] == "Imports"
+
+
+class TestADiskWithoutRoom:
+    @pytest.fixture
+    def full(self, archive, monkeypatch):
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("w+b"))  # noqa: SIM115
+
+    def test_takes_no_archive_in_and_says_so(self, api, archive, full, caplog):
+        status, answer = post(api, archive, query="?slug=copy")
+        assert (status, answer["error"]["code"]) == (503, "service_unavailable")
+        assert "no room left" in answer["error"]["message"]
+        assert "Traceback" not in caplog.text
+        assert "make room" in caplog.text
+        assert Collection.objects.count() == 1
+
+    def test_gives_none_out_and_says_so(self, api, full):
+        response = api.raw("GET", "collections/handbook/archive")
+        assert response.status_code == 503
+        assert "no room left" in response.json()["error"]["message"]

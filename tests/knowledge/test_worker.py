@@ -6,7 +6,7 @@ import time
 from contextlib import asynccontextmanager
 
 import pytest
-from django.db import connection
+from django.db import InternalError, connection, transaction
 from django.utils import timezone
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateWorker
@@ -18,9 +18,10 @@ from knowledge.exceptions import EmbeddingFailed
 from knowledge.models import Chunk, Document, IngestionJob
 from knowledge.receiving import Incoming, document_receive
 from knowledge.rescue import STALLED_SECONDS, jobs_rescue
-from knowledge.tasks import job_hold
+from knowledge.tasks import job_defer, job_hold
 from knowledge.threads import in_thread
 from knowledge.worker import work
+from routing.outages import is_outage
 from tests.knowledge.library import Bench, shelf, text_of
 
 pytestmark = pytest.mark.usefixtures("knowledge")
@@ -192,3 +193,12 @@ class TestRescue:
         job_cancel(job=job)
         assert jobs_rescue() == 0
         assert Document.objects.get().status == "failed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_takes_no_jobs_is_an_outage_and_no_slip_of_ours():
+    with pytest.raises(InternalError) as caught, transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+        job_defer(IngestionJob())
+    assert is_outage(caught.value)

@@ -135,6 +135,33 @@ def test_one_whose_connections_are_all_taken_is_there_all_the_same(data_dir):
         server.release()
 
 
+def test_one_that_does_not_come_to_its_end_is_stopped_all_the_same(data_dir, monkeypatch):
+    """As when it is asked to stop while it recovers from a crash."""
+    monkeypatch.setattr(postgres, "STOP_SECONDS", 1)
+    server = EmbeddedPostgres(data_dir)
+    server.acquire()
+    process = postmaster(data_dir)
+    checkpointer = next(child for child in process.children() if "checkpointer" in " ".join(child.cmdline()))
+    checkpointer.suspend()
+    server.release()
+    assert ends(process)
+    server.acquire()
+    server.release()
+
+
+def test_what_was_to_be_stored_is_not_repeated_in_its_log(data_dir):
+    server = EmbeddedPostgres(data_dir)
+    server.acquire()
+    try:
+        with connect(server) as connection, pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("SELECT 1 / 0 AS zanzibar")
+        log = server.log_file.read_text()
+        assert "division by zero" in log
+        assert "zanzibar" not in log
+    finally:
+        server.release()
+
+
 def test_one_that_starts_and_lets_nobody_in_is_told_in_words(data_dir):
     """The supervisor goes on after what is raised as our own."""
     server = EmbeddedPostgres(data_dir)

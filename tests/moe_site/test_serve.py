@@ -1,5 +1,7 @@
 """`manage.py serve` on a machine with nothing else: real database, real language model, real clients."""
 
+import errno
+import os
 import re
 import signal
 import socket
@@ -9,10 +11,14 @@ import time
 
 import httpx
 import openai
+import psycopg
 import pytest
+from django.core.management import CommandError
+from django.db import OperationalError, ProgrammingError
 
 from moe_site.child import Child
 from moe_site.embedded.postgres import EmbeddedPostgres
+from moe_site.serve import told_in_words
 from routing.metrics import FOLDER_VARIABLE
 from tests.conftest import new_data_dir
 from tests.serving import ROOT, Served
@@ -372,6 +378,29 @@ class TestRefusedStarts:
     @pytest.mark.parametrize("name", SENSELESS)
     def test_a_setting_that_makes_no_sense(self, said, name):
         assert name in said[name]
+
+
+class TestStartsThatFail:
+    """What the machine does to a start is told in words; what is wrong with this program is not."""
+
+    def test_on_a_disk_without_room(self):
+        with pytest.raises(CommandError, match=r"No space left(?s:.)*Make room on the disk of"), told_in_words():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def test_on_a_database_whose_disk_is_full(self):
+        with (
+            pytest.raises(CommandError, match=r"could not extend file(?s:.)*Make room on the disk of"),
+            told_in_words(),
+        ):
+            raise OperationalError("could not extend file") from psycopg.errors.DiskFull()
+
+    def test_in_a_folder_of_somebody_else(self):
+        with pytest.raises(CommandError, match="the account that runs this may read and write"), told_in_words():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/srv/moe/serve.lock")
+
+    def test_by_a_slip_of_ours(self):
+        with pytest.raises(ProgrammingError), told_in_words():
+            raise ProgrammingError("syntax error")
 
 
 def test_ctrl_c_stops_cleanly():

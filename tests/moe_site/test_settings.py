@@ -1,6 +1,7 @@
 """Settings and their documentation are one list."""
 
 import ast
+import errno
 import os
 import re
 import stat
@@ -8,6 +9,8 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+
+import pytest
 
 from moe_site.secret_key import read_or_create_secret_key
 
@@ -86,3 +89,30 @@ class TestSecretKey:
         for thread in threads:
             thread.join()
         assert len(set(keys)) == 1
+
+    def test_an_empty_one_is_not_used_and_not_replaced(self, tmp_path):
+        (tmp_path / "secret_key").touch()
+        with pytest.raises(OSError, match="is empty"):
+            read_or_create_secret_key(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+    def test_a_disk_without_room_is_left_as_it_was(self, tmp_path, monkeypatch):
+        def full(descriptor):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            read_or_create_secret_key(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_directory_that_cannot_be_written_stops_a_command_in_words(tmp_path):
+    (tmp_path / "file").touch()
+    environment = os.environ | {"MOE_DATA_DIR": str(tmp_path / "file")}
+    environment.pop("SECRET_KEY", None)
+    command = [sys.executable, str(ROOT / "manage.py"), "serve"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    for told in ("moe_site.E019", "moe_site.E023", "MOE_DATA_DIR"):
+        assert told in done.stderr
