@@ -49,6 +49,7 @@ from routing.outages import is_outage
 
 logger = logging.getLogger("knowledge")
 
+INTERNAL = "internal_error"
 INDEX_LOCK = 0x4D4F4549  # any number all our processes agree on
 INDEX_SECONDS = 10.0
 """How often it is looked whether a model has so many vectors that they need an index."""
@@ -92,7 +93,10 @@ async def _went_wrong(run: Run, error: Exception) -> str:
             seconds = await in_thread(job_postpone)(run, code, message)
         else:
             await in_thread(job_fail)(run, code, message)
-    except Gone:
+            if code == INTERNAL:
+                logger.error("ingestion went wrong inside job=%s", run.job_id, exc_info=error)
+    except Gone:  # and that is why: its rows were deleted under it
+        logger.info("ingestion ends job=%s reason=%s", run.job_id, error)
         return "gone"
     if seconds is not None:
         raise Postponed(message, seconds) from error
@@ -110,8 +114,7 @@ def _explained(error: Exception) -> tuple[str, str, bool]:
     if is_outage(error) or isinstance(error, OSError | TimeoutError):
         logger.warning("ingestion was broken off error=%s", error)
         return "unavailable", "The database, a file or the network could not be reached in the middle of it.", True
-    logger.error("ingestion went wrong inside", exc_info=error)
-    return "internal_error", f"It went wrong inside ({type(error).__name__}); the server's log says more.", False
+    return INTERNAL, f"It went wrong inside ({type(error).__name__}); the server's log says more.", False
 
 
 # --- documents ------------------------------------------------------------------------------------------------

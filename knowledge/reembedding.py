@@ -16,7 +16,7 @@ from knowledge.longtexts import Whole
 from knowledge.models import Chunk, Collection, Document, EmbeddingModel, IngestionJob, Stage
 from knowledge.progress import Progress
 from knowledge.staging import vectors_copy, vectors_store
-from knowledge.switching import chunks_without, switch
+from knowledge.switching import chunks_without, collection_lock, switch
 from knowledge.threads import in_thread
 from knowledge.vectors import index_drop
 
@@ -123,8 +123,7 @@ def _finish(run: Run, collection_id: int, model_id: int, *, switches: bool) -> b
     """
     with step(run, stage=Stage.PUBLISHING):
         # Who publishes chunks changes this row last, and looks whether the model still is the one they have.
-        rows = Collection.objects.select_for_update(no_key=True, of=("self",)).select_related("embedding_model")
-        collection = rows.get(pk=collection_id)
+        collection = collection_lock(collection_id)
         _check_wanted(collection, model_id)
         if chunks_without(collection_id, model_id).exists():
             return False

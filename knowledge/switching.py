@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 
 from knowledge.beside import filling_add
 from knowledge.documents import job_cancel
+from knowledge.exceptions import CollectionNotFound
 from knowledge.models import (
     Chunk,
     Collection,
@@ -53,7 +54,6 @@ def collection_fill(*, collection: Collection, model: EmbeddingModel) -> Ingesti
     They take the place of another model's that were being made to be compared. Raises BadRequest for the model that the
     collection is searched by.
     """
-    _refuse_own(collection, model)
     _take_next(collection, model)
     return filling_add(collection.pk, model.pk)
 
@@ -64,7 +64,6 @@ def collection_embed_with(*, collection: Collection, model: EmbeddingModel) -> I
     Return the job that makes them; None where they are all there, and it is searched by them now. One such job is there
     at a time; a job with another model takes the place of one that has not ended.
     """
-    _refuse_own(collection, model)
     _take_next(collection, model)
     unfinished = IngestionJob.objects.unfinished().filter(collection=collection, embedding_model=model)
     if found := unfinished.filter(kind=IngestionJob.Kind.EMBEDDING).first():
@@ -72,7 +71,8 @@ def collection_embed_with(*, collection: Collection, model: EmbeddingModel) -> I
     for job in unfinished.filter(kind=IngestionJob.Kind.FILLING):
         job_cancel(job=job)  # the one below does what it did, and then switches
     with transaction.atomic():
-        locked = _locked(collection)
+        locked = collection_lock(collection.pk)
+        _refuse_own(locked, model)
         if not chunks_without(locked.pk, model.pk).exists():
             switch(locked, model)
             return None
@@ -89,7 +89,7 @@ def collection_switch(*, collection: Collection) -> Collection:
     Raises BadRequest if there is none, or chunks lack a vector by it.
     """
     with transaction.atomic():
-        locked = _locked(collection)
+        locked = collection_lock(collection.pk)
         if locked.next_model is None:
             raise BadRequest("No other model is filled beside. Choose one and have it filled first.")
         if missing := chunks_without(locked.pk, locked.next_model.pk).count():
@@ -118,15 +118,16 @@ def collection_give_up(*, collection: Collection, model: EmbeddingModel) -> Inge
 
     Return the job that deletes them. Raises BadRequest for the model that the collection is searched by.
     """
-    _refuse_own(collection, model)
-    _cancel_fills(collection, Q(embedding_model=model))
     with transaction.atomic():
-        locked = _locked(collection)
+        locked = collection_lock(collection.pk)
+        _refuse_own(locked, model)
         kept = [name for name in ("next_model", "previous_model") if getattr(locked, f"{name}_id") == model.pk]
         for name in kept:
             setattr(locked, name, None)
         locked.save(update_fields=kept)
-        return dropping_add(locked, model.pk)
+        dropping = dropping_add(locked, model.pk)
+    _cancel_fills(collection, Q(embedding_model=model))
+    return dropping
 
 
 def model_drop(*, model: EmbeddingModel) -> list[IngestionJob]:
@@ -207,15 +208,20 @@ def _recipe_turn(
     rows.filter(recipe=old[1]).update(recipe=new[1])
 
 
-def _refuse_own(collection: Collection, model: EmbeddingModel) -> None:
-    if Collection.objects.filter(pk=collection.pk, embedding_model=model).exists():
+def _refuse_own(locked: Collection, model: EmbeddingModel) -> None:
+    """Raise BadRequest where a collection, whose row is locked, is searched by ``model``: it may be since a moment."""
+    if locked.embedding_model_id == model.pk:
         raise BadRequest(f"The collection is searched by '{model}' already. Choose another model.")
 
 
 def _take_next(collection: Collection, model: EmbeddingModel) -> None:
-    """Note which model is to be filled, unless it is kept anyway, and shut out the jobs it takes the place of."""
+    """Note which model is to be filled, unless it is kept anyway, and shut out the jobs it takes the place of.
+
+    Raises BadRequest for the model that the collection is searched by.
+    """
     with transaction.atomic():
-        locked = _locked(collection)
+        locked = collection_lock(collection.pk)
+        _refuse_own(locked, model)
         given_up = locked.next_model_id
         if model.pk in (locked.next_model_id, locked.previous_model_id):
             given_up = None
@@ -233,7 +239,14 @@ def _cancel_fills(collection: Collection, which: Q) -> None:
         job_cancel(job=job)
 
 
-def _locked(collection: Collection) -> Collection:
-    """Lock a collection's row, as whoever publishes into it does last, and return it as it is."""
-    rows = Collection.objects.select_for_update(no_key=True, of=("self",))
-    return rows.select_related("embedding_model", "previous_model", "next_model").get(pk=collection.pk)
+def collection_lock(pk: int) -> Collection:
+    """Lock a collection's row, as whoever publishes into it does last, and return it as it is.
+
+    Raises CollectionNotFound if it is gone.
+    """
+    # Without its models, which are read when they are asked for: of rows that are joined PostgreSQL leaves one out, or
+    # says that it has no model, where it got another one while its lock was waited for.
+    found = Collection.objects.select_for_update(no_key=True).filter(pk=pk).first()
+    if found is None:
+        raise CollectionNotFound("The collection was deleted meanwhile.")
+    return found

@@ -217,9 +217,10 @@ def _shortened(text: str) -> str:
 
 
 def _existing(digests: Iterable[str], *, lock: bool) -> dict[str, RouteExample]:
-    rows = RouteExample.objects.select_related("expert")
+    # Not joined: PostgreSQL leaves a row out that got another expert while its lock was waited for.
+    rows = RouteExample.objects.prefetch_related("expert")
     if lock:
-        rows = rows.select_for_update(of=("self",))
+        rows = rows.select_for_update()
     found: dict[str, RouteExample] = {}
     wanted = list(digests)
     for start in range(0, len(wanted), _BATCH):

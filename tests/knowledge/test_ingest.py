@@ -6,7 +6,7 @@ import threading
 import pytest
 from django.db import InternalError, OperationalError, connection, transaction
 
-from knowledge.documents import job_cancel
+from knowledge.documents import document_delete, job_cancel
 from knowledge.exceptions import EmbeddingFailed
 from knowledge.feeding import BATCH, IN_FLIGHT
 from knowledge.ingest import ingest
@@ -326,6 +326,21 @@ class TestBrokenOff:
         StoredContent.objects.all().delete()
         bench.run(received.job)
         assert not Chunk.objects.exists()
+
+    def test_what_fails_as_its_rows_were_deleted_is_no_fault(self, caplog):
+        received, bench = receive(shelf(), LONG), Bench()
+
+        async def main():
+            bench.embedder.hold, bench.embedder.fail = asyncio.Event(), KeyError("a row that is gone")
+            running = asyncio.create_task(ingest(received.job.pk, equipment=bench.equipment()))
+            await asyncio.to_thread(bench.embedder.reached.wait, 60)
+            await in_thread(document_delete)(document=received.document)
+            bench.embedder.hold.set()
+            await running
+
+        asyncio.run(main())
+        assert not IngestionJob.objects.exists()
+        assert "Traceback" not in caplog.text
 
     def test_a_parser_that_is_stopped_with_the_server_is_no_failure(self):
         received, bench = receive(shelf(), LONG), Bench()

@@ -3,14 +3,17 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from knowledge import beside
 from knowledge.access import EVERYTHING
+from knowledge.collections import collection_delete
 from knowledge.embedding import MINILM, MULTILINGUAL
-from knowledge.exceptions import EmbeddingFailed
+from knowledge.exceptions import CollectionNotFound, EmbeddingFailed
 from knowledge.models import (
     Chunk,
     Collection,
@@ -332,6 +335,82 @@ def switched_under_load(documents, each, *, askers):
         "p99": asked[int(len(asked) * 0.99)],
         "most": asked[-1],
     }
+
+
+@contextmanager
+def meanwhile(act, collection):
+    """Have somebody else do something to ``collection``, seen as soon as whoever comes now waits for its row."""
+    begun = threading.Event()
+
+    def other():
+        try:
+            with transaction.atomic():
+                act(collection=now(collection))
+                begun.set()
+                with connection.cursor() as cursor:
+                    until = time.monotonic() + 60
+                    while not waits(cursor) and time.monotonic() < until:
+                        time.sleep(0.01)
+        finally:
+            begun.set()
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        ends = threads.submit(other)
+        assert begun.wait(60)
+        yield
+        ends.result()
+
+
+def waits(cursor):
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+    return cursor.fetchone()[0] > 0
+
+
+class TestTwoAtOnce:
+    """PostgreSQL leaves out a row that changed while its lock was waited for, where it is read with others."""
+
+    @pytest.fixture
+    def beside(self):
+        """A collection beside whose model another one is filled."""
+        return filled(Bench(), "second", switched=False)
+
+    def test_who_switches_as_somebody_else_does_is_told_that_nothing_is_left_to_switch_to(self, beside):
+        with meanwhile(collection_switch, beside), pytest.raises(BadRequest, match="No other model is filled beside"):
+            collection_switch(collection=beside)
+        assert models_of(beside) == ("words", "second", "")
+
+    def test_who_takes_another_model_as_somebody_switches_gets_it(self, beside):
+        with meanwhile(collection_switch, beside):
+            collection_fill(collection=beside, model=small_model("third"))
+        assert models_of(beside) == ("words", "second", "third")
+
+    def test_what_is_filled_is_filled_though_somebody_switches_to_it_meanwhile(self, beside):
+        job = collection_fill(collection=beside, model=small_model("second"))
+        with meanwhile(collection_switch, beside):
+            Bench().run(job)
+        job.refresh_from_db()
+        assert (job.state, job.error) == ("done", "")
+
+    def test_who_goes_back_as_somebody_else_does_takes_nothing_away(self):
+        collection = filled(Bench(), "second")
+        with (
+            meanwhile(collection_roll_back, collection),
+            pytest.raises(BadRequest, match="searched by 'words' already"),
+        ):
+            collection_roll_back(collection=collection)
+        assert models_of(collection) == ("second", "words", "")
+        assert not waiting("dropping").exists()
+
+    def test_a_model_that_is_switched_to_meanwhile_is_not_given_up(self, beside):
+        with meanwhile(collection_switch, beside), pytest.raises(BadRequest, match="searched by 'second' already"):
+            collection_give_up(collection=beside, model=small_model("second"))
+        assert models_of(beside) == ("words", "second", "")
+
+    def test_a_collection_that_was_deleted_meanwhile_is_told(self, beside):
+        collection_delete(collection=now(beside))
+        with pytest.raises(CollectionNotFound, match="deleted"):
+            collection_switch(collection=beside)
 
 
 def test_a_collection_is_switched_while_it_is_searched():
