@@ -210,7 +210,7 @@ class ScriptedServer:
             return
         self._run(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
         self._loop = self._thread = None
         if self._reserved:
@@ -221,7 +221,7 @@ class ScriptedServer:
         if self._loop is None:
             steps.close()
             raise RuntimeError("the scripted server is not started")
-        return asyncio.run_coroutine_threadsafe(steps, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(steps, self._loop).result(60)
 
     async def _listen(self) -> None:
         if self._listener is not None:
@@ -251,12 +251,14 @@ class ScriptedServer:
         self._stopping = True
         try:
             await self._refuse()
-            for connection in self._http.connections if self._http else ():
-                if connection.transport is not None:
-                    connection.transport.abort()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            if others:
-                await asyncio.wait(others, timeout=5)
+            for _ in range(2):  # what was just being accepted is a connection by the second time
+                for connection in self._http.connections if self._http else ():
+                    if connection.transport is not None:
+                        connection.transport.abort()
+                others = asyncio.all_tasks() - {asyncio.current_task()}
+                if others:
+                    await asyncio.wait(others, timeout=20)
+                await asyncio.sleep(0)
         finally:
             self._stopping = False
 
