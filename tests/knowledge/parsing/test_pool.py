@@ -209,5 +209,5 @@ def test_a_child_ends_itself_when_nobody_does(monkeypatch):
     monkeypatch.setattr(pool, "CHILD", "tests.knowledge.parsing.misbehaving")
     child = pool._Child(memory=300 * MIB, seconds=0.5, ocr=False)
     with pytest.raises(EOFError):
-        child.ask(b"loop_in_c", name="x", mime="", seconds=10)
+        child.ask(b"loop_in_c", name="x", mime="", seconds=300)
     assert child.end() == -signal.SIGXCPU
