@@ -10,14 +10,13 @@ from typing import IO
 
 from django.conf import settings
 
+from moe_site.pauses import Pauses
 from routing.metrics import FOLDER_VARIABLE, folder_make, process_forget
 
 logger = logging.getLogger(__name__)
 
 STEADY_SECONDS = 30.0
 """Of running, after which an end is a first one again."""
-RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Pauses before it is started again, by how often it has ended."""
 
 
 class Child:
@@ -43,8 +42,7 @@ class Child:
         self._figures = figures
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
-        self._failures = 0
-        self._not_before = 0.0
+        self._pauses = Pauses()
 
     def start(self) -> None:
         """Start it; raises OSError."""
@@ -78,14 +76,13 @@ class Child:
 
     def keep_running(self) -> None:
         """Start the child again if it ended, at once the first time and then with growing pauses."""
-        now = time.monotonic()
-        if self.running or now < self._not_before:
+        if self.running or not self._pauses.are_over:
             return
         if self._process is not None:
             self._let_go(self._process)
-            steady = now - self._started_at > STEADY_SECONDS
-            self._failures = 1 if steady else self._failures + 1
-            self._not_before = now + RESTART_SECONDS[min(self._failures, len(RESTART_SECONDS)) - 1]
+            if time.monotonic() - self._started_at > STEADY_SECONDS:
+                self._pauses.forget()
+            self._pauses.failed()
             logger.error("process ended, starting it again name=%s status=%s", self.name, self._process.returncode)
         try:
             self.start()

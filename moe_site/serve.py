@@ -24,11 +24,12 @@ from gateway.health import LEAST_FREE
 from moe_site import banner, first_start, logs
 from moe_site.checks import database
 from moe_site.checks.exposure import start_warnings
-from moe_site.child import RESTART_SECONDS, Child
+from moe_site.child import Child
 from moe_site.embedded import llama
 from moe_site.embedded.exceptions import EmbeddedPostgresError
 from moe_site.embedded.postgres import EmbeddedPostgres, embedded_postgres
 from moe_site.listening import answers, listen, url_of
+from moe_site.pauses import Pauses
 from routing.metrics import folder_empty, folder_of
 from routing.outages import is_full, is_outage
 
@@ -52,8 +53,7 @@ class Supervisor:
         self.workers: list[Child] = []
         self.ingestion: Child | None = None
         self.postgres: EmbeddedPostgres | None = None
-        self._database_failures = 0
-        self._database_not_before = 0.0
+        self._database_pauses = Pauses()
         self.figures: Path = folder_of(settings.MOE_DATA_DIR)
 
     def run(self) -> None:
@@ -179,7 +179,7 @@ class Supervisor:
     def _look_after(self) -> None:
         for child in self._children():
             child.keep_running()
-        if self.postgres and not self.postgres.alive() and time.monotonic() >= self._database_not_before:
+        if self.postgres and not self.postgres.alive() and self._database_pauses.are_over:
             self._revive(self.postgres)
 
     def _revive(self, postgres: EmbeddedPostgres) -> None:
@@ -188,11 +188,9 @@ class Supervisor:
             postgres.ensure_running()
         except (EmbeddedPostgresError, OSError) as error:
             logger.error("%s", error)
-            pause = RESTART_SECONDS[min(self._database_failures, len(RESTART_SECONDS) - 1)]
-            self._database_failures += 1
-            self._database_not_before = time.monotonic() + pause
+            self._database_pauses.failed()
         else:
-            self._database_failures = 0
+            self._database_pauses.forget()
 
     def _children(self) -> list[Child]:
         return [child for child in (*self.workers, self.ingestion, self.model) if child]

